@@ -1,0 +1,114 @@
+"""`lm STAGE --config=FILE[:arg] --config.key=value --workdir=DIR`: finds the stage by name, and runs it.
+
+Exit codes: 0 done, 2 the user's mistake (one line on standard error), 1 ours (a traceback).
+"""
+
+from __future__ import annotations
+
+import ast
+import errno
+import importlib
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+_STAGES = Path(__file__).parent / "stages"
+# What the machine refuses and the user can mend: space, quota, size limits, permissions, read-only media.
+_ENVIRONMENT_ERRNOS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM}
+
+
+def stages() -> dict[str, str]:
+    """Returns each stage's name and one-line description, read from the sources without importing them."""
+    found = {}
+    for path in sorted(_STAGES.glob("[a-z]*.py")):
+        doc = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
+        found[path.stem] = doc.split("\n", 1)[0]
+    return found
+
+
+def help_text() -> str:
+    """Returns what `lm --help` prints."""
+    width = max(map(len, stages()))
+    rows = "\n".join(f"  {name:<{width}}  {line}" for name, line in stages().items())
+    return (
+        "lm: build a language model from raw text to a model that writes.\n\n"
+        "  lm STAGE [--config=FILE[:arg]] [--config.key=value ...] [--key=value ...] [--workdir=DIR]\n\n"
+        f"{rows}\n\n"
+        "`lm STAGE --help` lists every key with its default. --key=value is short for --config.key=value."
+    )
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs one command and returns its exit code."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    if not arguments or arguments[0] in ("-h", "--help", "help"):
+        print(help_text())
+        return 0
+    if arguments[0] == "--version":
+        from lm import __version__
+
+        print(__version__)
+        return 0
+    from lm.common.errors import UserError
+
+    try:
+        return _run(arguments[0], arguments[1:])
+    except UserError as error:
+        return _fail(arguments[0], str(error))
+    except OSError as error:
+        if error.errno not in _ENVIRONMENT_ERRNOS:
+            raise
+        return _fail(
+            arguments[0], f"{error.filename or 'output'}: {error.strerror}; make room or choose another --workdir"
+        )
+    except KeyboardInterrupt:
+        return _fail(arguments[0], "interrupted; the same command continues where it was")
+
+
+def _fail(stage: str, message: str) -> int:
+    print(f"lm {stage}: {' '.join(message.split())}", file=sys.stderr)
+    return 2
+
+
+def _run(name: str, arguments: list[str]) -> int:
+    from lm.common import config as configs
+    from lm.common.errors import UserError
+
+    if name not in stages():
+        import difflib
+
+        near = difflib.get_close_matches(name, stages(), n=1)
+        raise UserError(f"no such stage{f'; did you mean `lm {near[0]}`?' if near else ''} (`lm --help` lists them)")
+    stage = importlib.import_module(f"lm.stages.{name}")
+    file, assignments, workdir = "", [], ""
+    for argument in arguments:
+        if argument in ("-h", "--help"):
+            print(f"lm {name}: {stage.__doc__.strip()}\n")
+            print("\n".join(f"  --config.{key}={value!r}" for key, value in configs.flatten(stage.defaults())))
+            return 0
+        key, equals, value = argument.partition("=")
+        if not argument.startswith("--") or not equals:
+            raise UserError(f"{argument}: expected --key=value, such as --workdir=runs/mine")
+        if key == "--config":
+            file = value
+        elif key == "--workdir":
+            workdir = value
+        else:
+            assignments.append((key.removeprefix("--").removeprefix("config."), value))
+    config = configs.load(file) if file else stage.defaults()
+    if (made_for := config.get("stage", "")) != name:
+        raise UserError(f"--config={file}: a config for `lm {made_for}`, not for `lm {name}`")
+    if unknown := [key for key, _ in configs.flatten(config) if not configs.is_known(key, stage.defaults())]:
+        raise UserError(f"{file}: {unknown[0]} is not a key of `lm {name}` (`lm {name} --help` lists them)")
+    configs.override(config, assignments)
+    stage.run(config, Path(workdir) if workdir else None)
+    return 0
+
+
+def entry() -> None:
+    """Console-script entry point."""
+    sys.exit(main())
+
+
+if __name__ == "__main__":
+    entry()

@@ -1,0 +1,1 @@
+"""What every stage shares: errors, config, manifests, progress, metrics, mesh, checkpoints."""

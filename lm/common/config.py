@@ -1,0 +1,124 @@
+"""Configs: one ml-collections file a run, every key in the defaults, overrides on the command line.
+
+A config file defines `get_config(arg="")` and returns a `ConfigDict` whose `stage` names the command it
+is for. Overrides may set existing keys only, with the type the default has; a key whose default is a typed
+placeholder (shown as null) may stay unset, and is then derived by the stage.
+"""
+
+from __future__ import annotations
+
+import ast
+import difflib
+import importlib.util
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from ml_collections import ConfigDict, FieldReference
+
+from lm.common.errors import UserError
+
+
+def load(spec: str) -> ConfigDict:
+    """Loads `FILE` or `FILE:arg` by calling the file's `get_config(arg)`.
+
+    Raises:
+        UserError: the file is missing, does not run, or has no `get_config`.
+    """
+    name, _, arg = spec.partition(":")
+    path = Path(name)
+    if not path.is_file():
+        raise UserError(
+            f"--config={spec}: no such file; give a Python file with get_config(), such as configs/pretrain/tiny.py"
+        )
+    module_spec = importlib.util.spec_from_file_location(f"lm_config_{path.stem}", path)
+    if path.suffix != ".py" or module_spec is None or module_spec.loader is None:
+        raise UserError(f"--config={spec}: not a Python file; give one with get_config()")
+    module = importlib.util.module_from_spec(module_spec)
+    try:
+        module_spec.loader.exec_module(module)
+    except UserError:
+        raise
+    except Exception as error:  # whatever a user's file raises is about that file
+        raise UserError(f"{path}: the config does not run: {type(error).__name__}: {error}") from error
+    if not hasattr(module, "get_config"):
+        raise UserError(f"{path}: defines no get_config(arg); see configs/pretrain/tiny.py")
+    return module.get_config(arg)
+
+
+def flatten(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Yields `(dotted.key, value)` for every leaf, in the config's order."""
+    for key, value in config.items():
+        if isinstance(value, Mapping | ConfigDict):
+            yield from flatten(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
+def override(config: ConfigDict, assignments: Iterable[tuple[str, str]]) -> None:
+    """Sets existing keys from text, in place, each to the type its default has.
+
+    Raises:
+        UserError: an unknown key (with the nearest known one) or a value of the wrong type.
+    """
+    known = dict(flatten(config))
+    for key, text in assignments:
+        if key not in known:
+            raise UserError(f"config.{key}: unknown key{_nearest(key, known)}")
+        parent_key, _, leaf = key.rpartition(".")
+        parent = config
+        for part in parent_key.split(".") if parent_key else ():
+            parent = parent[part]
+        parent[leaf] = _parse(key, text, parent.get_type(leaf))
+
+
+def _nearest(key: str, known: Iterable[str]) -> str:
+    names = list(known)
+    match = difflib.get_close_matches(key, names, n=1, cutoff=0.5)
+    if not match:  # the right leaf under the wrong parent
+        leaf = key.rsplit(".", 1)[-1]
+        match = [name for name in names if name.rsplit(".", 1)[-1] == leaf]
+    return f"; did you mean config.{match[0]}?" if match else f"; known: {', '.join(sorted(names))}"
+
+
+def _parse(key: str, text: str, kind: type) -> Any:
+    if kind is str:
+        return text
+    if text in ("None", "null"):
+        return None
+    try:
+        value = ast.literal_eval({"true": "True", "false": "False"}.get(text, text))
+    except (ValueError, SyntaxError):
+        value = text
+    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+        value = float(value)
+    if kind is int and isinstance(value, float) and value.is_integer():
+        value = int(value)  # so that 1e6 is a number of tokens
+    if kind is tuple and isinstance(value, list):
+        value = tuple(value)
+    if not isinstance(value, kind) or (kind is not bool and isinstance(value, bool)):
+        raise UserError(f"config.{key}={text}: expected {kind.__name__}, got {type(value).__name__}")
+    return value
+
+
+def to_dict(config: ConfigDict) -> dict[str, Any]:
+    """Returns plain nested JSON-able data (tuples become lists, references their values)."""
+    return json.loads(json.dumps(_plain(config)))
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, FieldReference):
+        return _plain(value.get())
+    if isinstance(value, Mapping | ConfigDict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return value
+
+
+def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[tuple[str, Any, Any]]:
+    """Returns `(dotted.key, old, new)` for every leaf that differs; a key on one side only has None on the other."""
+    before, after = dict(flatten(old)), dict(flatten(new))
+    keys = [*before, *(key for key in after if key not in before)]
+    return [(key, before.get(key), after.get(key)) for key in keys if before.get(key) != after.get(key)]
