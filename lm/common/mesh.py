@@ -1,0 +1,91 @@
+"""Meshes and sharding rules: the only module that knows how logical axes become mesh axes.
+
+Every array dimension has a logical name (`heads`, `mlp`, `batch`, …), and `RULES` maps it to mesh axes. A dimension
+that its mesh axes do not divide is an error, never a silent replication.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+
+from lm.common.errors import UserError
+
+AXES = ("data", "fsdp", "tensor", "context", "pipeline", "expert")
+SUPPORTED = ("data", "fsdp", "tensor")
+
+RULES: dict[str, tuple[str, ...]] = {
+    "batch": ("data", "fsdp"),
+    "time": (),
+    "embed": ("fsdp",),
+    "embed_activation": (),
+    "heads": ("tensor",),
+    "kv_heads": ("tensor",),
+    "head_width": (),
+    "mlp": ("tensor",),
+    "vocab": ("tensor",),
+    "layers": (),
+}
+
+
+def make_mesh(sizes: Mapping[str, int], devices: Sequence[Any] | None = None) -> Mesh:
+    """Builds the mesh over all devices; one size may be -1 and takes what is left.
+
+    Raises:
+        UserError: an axis this version does not shard over, or sizes that do not multiply to the device count.
+    """
+    devices = jax.devices() if devices is None else devices
+    wanted = {axis: sizes[axis] for axis in AXES}
+    for axis, size in wanted.items():
+        if size != 1 and axis not in SUPPORTED:
+            raise UserError(f"mesh.{axis}={size}: this version shards over {', '.join(SUPPORTED)}; leave it at 1")
+        if size < 1 and size != -1:
+            raise UserError(f"mesh.{axis}={size}: give a positive size, or -1 for the devices that are left")
+    open_axes = [axis for axis, size in wanted.items() if size == -1]
+    fixed = math.prod(size for size in wanted.values() if size != -1)
+    if len(open_axes) > 1:
+        raise UserError(f"mesh.{open_axes[1]}=-1: only one axis can take the devices that are left")
+    if open_axes and len(devices) % fixed == 0:
+        wanted[open_axes[0]] = len(devices) // fixed
+    if math.prod(wanted.values()) != len(devices):
+        shape = " × ".join(f"{axis} {size}" for axis, size in wanted.items() if size != 1)
+        raise UserError(f"mesh: {shape or 'all axes 1'} does not fit {len(devices)} devices; set one axis to -1")
+    grid = np.asarray(devices, dtype=object).reshape(tuple(wanted.values()))
+    return Mesh(grid, AXES, axis_types=(AxisType.Auto,) * len(AXES))
+
+
+def spec(axes: Sequence[str | None]) -> PartitionSpec:
+    """Returns the partition of an array whose dimensions have these logical names."""
+    return PartitionSpec(*(RULES[axis] or None if axis else None for axis in axes))
+
+
+def shardings(mesh: Mesh, tree: Any, logical_axes: Any) -> Any:
+    """Returns a `NamedSharding` for each leaf of `tree`, from its logical axes.
+
+    Raises:
+        UserError: a dimension that its mesh axes do not divide, with the parameter's name.
+    """
+
+    def leaf_sharding(path: tuple[Any, ...], leaf: Any, axes: tuple[str, ...]) -> NamedSharding:
+        for size, axis in zip(leaf.shape, axes, strict=True):
+            parts = math.prod(mesh.shape[name] for name in RULES[axis])
+            if size % parts:
+                name = jax.tree_util.keystr(path, simple=True, separator="/")
+                over = " × ".join(f"mesh.{name}={mesh.shape[name]}" for name in RULES[axis])
+                raise UserError(f"{over} does not divide the {axis} dimension {size} of {name}; choose a divisor")
+        return NamedSharding(mesh, spec(axes))
+
+    return jax.tree_util.tree_map_with_path(leaf_sharding, tree, logical_axes)
+
+
+def constrain(x: jax.Array, axes: Sequence[str]) -> jax.Array:
+    """Pins an activation's sharding to its logical axes where a mesh of several devices is in force."""
+    mesh = jax.sharding.get_abstract_mesh()
+    if mesh.empty or mesh.size == 1:
+        return x
+    return jax.lax.with_sharding_constraint(x, spec(axes))

@@ -1,0 +1,13 @@
+"""The interfaces by which parts meet that may not import each other."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+
+class Evaluator(Protocol):
+    """Something the train loop measures every so often; the loop gets it injected and knows no more than this."""
+
+    def __call__(self, params: Any) -> dict[str, float]:
+        """Returns figures by name, such as `{"val/loss": 1.5}`."""
+        ...

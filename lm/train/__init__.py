@@ -1,0 +1,1 @@
+"""Pretraining: loss, optimizer, schedule, one pure step, and the loop around it."""

@@ -1,0 +1,130 @@
+"""AdamW and Muon over one parameter tree: the role table says which parameter gets which.
+
+Dims: L layers, I input side of a matrix, O output side.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from lm.common.errors import UserError
+from lm.model.roles import Role, is_stacked, path_names, role_of
+from lm.train.schedule import Schedule
+
+# Quintic iteration whose slope at 0 is large; it drives every singular value into about [0.7, 1.2] in five rounds.
+NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)
+NEWTON_SCHULZ_ROUNDS = 5
+# Gives an orthogonal update the root mean square that AdamW's typically has, so both share one learning rate.
+MUON_RMS = 0.2
+
+
+class OptimizerState(NamedTuple):
+    """Moments shaped like the parameters; `nu` is an empty array where Muon keeps no second moment."""
+
+    count: jax.Array
+    mu: Any
+    nu: Any
+
+
+class Optimizer(NamedTuple):
+    """The optimizer as a value; `init` and `update` are its pure functions."""
+
+    name: str
+    peak_lr: float
+    schedule: Schedule
+    b1: float
+    b2: float
+    epsilon: float
+    weight_decay: float
+    muon_momentum: float
+
+    @classmethod
+    def from_config(cls, cfg: Any, schedule: Schedule) -> Optimizer:
+        """Takes the keys of `config.optimizer`.
+
+        Raises:
+            UserError: a name that is no optimizer.
+        """
+        if cfg.name not in ("adamw", "muon"):
+            raise UserError(f"optimizer.name={cfg.name}: choose adamw or muon")
+        return cls(cfg.name, cfg.peak_lr, schedule, cfg.b1, cfg.b2, cfg.epsilon, cfg.weight_decay, cfg.muon_momentum)
+
+    def uses_muon(self, role: Role) -> bool:
+        """Says whether parameters of this role are updated by Muon: hidden matrices, when it is on."""
+        return self.name == "muon" and role.group == "matrix"
+
+    def init(self, params: Any) -> OptimizerState:
+        """Returns zero moments."""
+
+        def second(path: tuple[Any, ...], leaf: jax.Array) -> jax.Array:
+            return jnp.zeros((0,) if self.uses_muon(role_of(path_names(path))) else leaf.shape, jnp.float32)
+
+        mu = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, jnp.float32), params)
+        return OptimizerState(jnp.zeros((), jnp.int32), mu, jax.tree_util.tree_map_with_path(second, params))
+
+    def learning_rate(self, count: jax.Array) -> jax.Array:
+        """Returns the learning rate of the step after `count` steps."""
+        return self.peak_lr * self.schedule(count)
+
+    def update(self, grads: Any, state: OptimizerState, params: Any) -> tuple[Any, OptimizerState]:
+        """Returns new parameters and state; decay is decoupled from the gradient (Loshchilov & Hutter, 2019)."""
+        lr = self.learning_rate(state.count)
+        count = state.count + 1
+
+        def leaf(path: tuple[Any, ...], g: Any, mu: Any, nu: Any, p: Any) -> tuple[Any, Any, Any]:
+            names = path_names(path)
+            role = role_of(names)
+            if self.uses_muon(role):
+                direction, mu = self._muon(g, mu, role, stacked=is_stacked(names))
+            else:
+                direction, mu, nu = self._adam(g, mu, nu, count)
+            if role.decay:
+                direction = direction + self.weight_decay * p
+            return p - lr * role.lr_multiplier * direction, mu, nu
+
+        triples = jax.tree_util.tree_map_with_path(leaf, grads, state.mu, state.nu, params)
+        new_params, mu, nu = jax.tree.transpose(jax.tree.structure(params), jax.tree.structure((0, 0, 0)), triples)
+        return new_params, OptimizerState(count, mu, nu)
+
+    def _adam(self, g: Any, mu: Any, nu: Any, count: jax.Array) -> tuple[Any, Any, Any]:
+        """Adam's direction with bias correction (Kingma & Ba, 2015)."""
+        mu = self.b1 * mu + (1.0 - self.b1) * g
+        nu = self.b2 * nu + (1.0 - self.b2) * jnp.square(g)
+        mu_hat, nu_hat = mu / (1.0 - self.b1**count), nu / (1.0 - self.b2**count)
+        return mu_hat / (jnp.sqrt(nu_hat) + self.epsilon), mu, nu
+
+    def _muon(self, g: Any, mu: Any, role: Role, *, stacked: bool) -> tuple[Any, Any]:
+        """Muon's direction: Nesterov momentum, orthogonalised (Jordan, 2024), scaled as by Liu et al. (2025)."""
+        mu = self.muon_momentum * mu + g
+        nesterov = g + self.muon_momentum * mu
+        start = int(stacked) + role.n_in
+        rows = math.prod(g.shape[int(stacked) : start])
+        columns = math.prod(g.shape[start:])
+        direction_LIO = orthogonalise(nesterov.reshape(-1, rows, columns))
+        return (MUON_RMS * math.sqrt(max(rows, columns)) * direction_LIO).reshape(g.shape), mu
+
+
+def orthogonalise(x_LIO: jax.Array) -> jax.Array:
+    """Replaces each matrix by roughly the nearest orthogonal one, by Newton-Schulz iteration in float32."""
+    if x_LIO.shape[-2] > x_LIO.shape[-1]:  # iterate on the smaller Gram matrix
+        return orthogonalise(x_LIO.swapaxes(-1, -2)).swapaxes(-1, -2)
+    a, b, c = NEWTON_SCHULZ
+    x_LIO = x_LIO / (jnp.linalg.norm(x_LIO, axis=(-2, -1), keepdims=True) + 1e-7)
+    for _ in range(NEWTON_SCHULZ_ROUNDS):
+        gram_LII = x_LIO @ x_LIO.swapaxes(-1, -2)
+        x_LIO = a * x_LIO + (b * gram_LII + c * gram_LII @ gram_LII) @ x_LIO
+    return x_LIO
+
+
+def global_norm(tree: Any) -> jax.Array:
+    """Returns the Euclidean norm over all leaves."""
+    return jnp.sqrt(sum(jnp.sum(jnp.square(leaf)) for leaf in jax.tree.leaves(tree)))
+
+
+def clip(grads: Any, norm: jax.Array, limit: float) -> Any:
+    """Scales gradients of global norm `norm` down to `limit` if they exceed it (Pascanu et al., 2013)."""
+    return jax.tree.map(lambda g: g * jnp.minimum(1.0, limit / jnp.maximum(norm, 1e-12)), grads)

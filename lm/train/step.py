@@ -1,0 +1,102 @@
+"""One training step: a pure function of (state, batch).
+
+Dims: B batch, T time, M micro-batches.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax.sharding import Mesh, NamedSharding
+
+from lm.common import mesh as meshes
+from lm.model.config import ModelConfig
+from lm.model.decoder import Decoder
+from lm.train.loss import Loss, next_token_loss
+from lm.train.optimizer import Optimizer, clip, global_norm
+from lm.train.state import TrainState, abstract_state
+
+Batch = dict[str, jax.Array]
+Metrics = dict[str, jax.Array]
+StepFunction = Callable[[TrainState, Batch], tuple[TrainState, Metrics]]
+BATCH_KEYS = ("tokens", "targets", "segments", "positions", "loss_mask", "index")
+
+
+def loss_sums(model: ModelConfig, params: Any, batch: Batch, dropout_key: jax.Array | None) -> Loss:
+    """Runs the model on a batch and sums the loss over its counted targets."""
+    keys_B = None
+    if dropout_key is not None and model.dropout > 0.0:
+        # By row number, not by place in the batch: the same whatever the micro-batches or the mesh.
+        keys_B = jax.vmap(lambda row: jax.random.fold_in(dropout_key, row))(batch["index"])
+    output = Decoder(model).apply(
+        {"params": params}, batch["tokens"], batch["segments"], batch["positions"], dropout_keys_B=keys_B
+    )
+    return next_token_loss(output.logits_BTV, batch["targets"], batch["loss_mask"])
+
+
+def make_step(
+    model: ModelConfig,
+    optimizer: Optimizer,
+    mesh: Mesh,
+    *,
+    seed: int,
+    microbatches: int = 1,
+    z_loss: float = 0.0,
+    clip_norm: float = 1.0,
+) -> StepFunction:
+    """Compiles the step for a mesh; the state's buffers are donated.
+
+    Gradients are summed over micro-batches and divided once, by the number of counted targets in the whole
+    batch, so the result does not depend on how targets fall into micro-batches.
+    """
+
+    def objective(params: Any, batch: Batch, key: jax.Array) -> tuple[jax.Array, Loss]:
+        sums = loss_sums(model, params, batch, key)
+        return sums.nats + z_loss * sums.z, sums
+
+    def gradients(params: Any, batch: Batch, key: jax.Array) -> tuple[Any, Loss]:
+        grad = jax.grad(objective, has_aux=True)
+        if microbatches == 1:
+            return grad(params, batch, key)
+
+        def add(total: Any, part: Batch) -> tuple[Any, None]:
+            return jax.tree.map(jnp.add, total, grad(params, part, key)), None
+
+        parts = {name: _split(array, microbatches) for name, array in batch.items()}
+        shapes = jax.eval_shape(grad, params, jax.tree.map(lambda a: a[0], parts), key)
+        zeros = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes)
+        return jax.lax.scan(add, zeros, parts)[0]
+
+    def step(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
+        count = state.optimizer.count
+        grads, sums = gradients(state.params, batch, jax.random.fold_in(jax.random.key(seed), count))
+        tokens = jnp.maximum(sums.tokens, 1.0)  # a batch may hold nothing to predict
+        grads = jax.tree.map(lambda g: g / tokens, grads)
+        norm = global_norm(grads)
+        params, optimizer_state = optimizer.update(clip(grads, norm, clip_norm), state.optimizer, state.params)
+        metrics = {
+            "train/loss": sums.nats / tokens,
+            "train/z": sums.z / tokens,
+            "train/grad_norm": norm,
+            "train/learning_rate": optimizer.learning_rate(count),
+        }
+        return TrainState(params, optimizer_state), metrics
+
+    state_where = jax.tree.map(lambda s: s.sharding, abstract_state(model, optimizer, mesh))
+    return jax.jit(step, donate_argnums=0, out_shardings=(state_where, None))
+
+
+def _split(array: jax.Array, parts: int) -> jax.Array:
+    """Turns `[B, ...]` into `[M, B/M, ...]`, taking every M-th row so that each device keeps its own rows."""
+    return array.reshape(array.shape[0] // parts, parts, *array.shape[1:]).swapaxes(0, 1)
+
+
+def place(batch: dict[str, Any], mesh: Mesh) -> Batch:
+    """Puts a host batch onto the mesh, rows split over the batch axes."""
+    return {
+        name: jax.device_put(batch[name], NamedSharding(mesh, meshes.spec(("batch", "time")[: batch[name].ndim])))
+        for name in BATCH_KEYS
+    }
