@@ -1,0 +1,93 @@
+"""What checkpoints need of Orbax: arrays in, arrays out, failures in one line, nothing on the terminal."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import orbax.checkpoint as ocp
+import tensorstore
+
+from lm.common.integrity import DamagedError
+
+# How tensorstore puts into words that the machine refuses to store more; it raises ValueError for that.
+_REFUSALS = ("No space left", "File too large", "quota exceeded", "Read-only file system", "Permission denied")
+_BRIEF_CHARACTERS = 300
+
+
+def open_manager(directory: Path, *, policy: Any, background: bool) -> ocp.CheckpointManager:
+    """Opens `directory` for writing, making it and removing what a killed save left; `policy` says what stays."""
+    directory.mkdir(parents=True, exist_ok=True)
+    options = ocp.CheckpointManagerOptions(
+        preservation_policy=policy,
+        enable_async_checkpointing=background,
+        cleanup_tmp_directories=True,
+        save_root_metadata=False,
+        lightweight_initialize=True,  # else one damaged step would keep the whole directory from opening
+    )
+    return ocp.CheckpointManager(directory, options=options)
+
+
+def read_array(path: Path, name: str, context: tensorstore.Context) -> np.ndarray:
+    """Reads one whole array from a step's state directory.
+
+    tensorstore reads what Orbax wrote: Orbax's own reader would stop at the first array that is damaged, write
+    pages of tracebacks past any handler, and depend on the devices that the checkpoint was made on.
+
+    Raises:
+        DamagedError: bytes that cannot be made sense of.
+    """
+    base = {"driver": "file", "path": f"{path}/"}
+    spec = {"driver": "zarr", "kvstore": {"driver": "ocdbt", "base": base, "path": f"{name}/"}}
+    try:
+        store = tensorstore.open({**spec, "fill_missing_data_reads": False}, open=True, context=context).result()
+        return store.read().result()
+    except (ValueError, OSError) as error:
+        raise DamagedError(brief(error)) from error
+
+
+def read_context() -> tensorstore.Context:
+    """Returns what the reads of one checkpoint share: a cache of 100 MB, mostly for its index."""
+    return tensorstore.Context({"cache_pool": {"total_bytes_limit": 100_000_000}})
+
+
+def refusal(error: Exception) -> str:
+    """Returns why the machine refused to store more (full disk, quota, permission), or "" if it was not that."""
+    if isinstance(error, OSError) or (
+        isinstance(error, ValueError) and any(words in str(error) for words in _REFUSALS)
+    ):
+        return brief(error)
+    return ""
+
+
+def remove_half_written(directory: Path) -> None:
+    """Removes what a failed save left, to make room; what a writer still holds goes when next opened for writing."""
+    for leftover in directory.glob("*.orbax-checkpoint-tmp*"):
+        shutil.rmtree(leftover, ignore_errors=True)
+
+
+@contextmanager
+def quiet_orbax() -> Iterator[None]:
+    """Keeps Orbax's own log off the terminal: every failure in it is raised to the caller as well."""
+    logger = logging.getLogger("absl")
+
+    def is_not_orbax(record: logging.LogRecord) -> bool:
+        return "orbax" not in Path(record.pathname).parts
+
+    logger.addFilter(is_not_orbax)
+    try:
+        yield
+    finally:
+        logger.removeFilter(is_not_orbax)
+
+
+def brief(error: BaseException) -> str:
+    """Returns an error's message on one line, without tensorstore's specs, its middle left out where it is long."""
+    words = " ".join(str(error).split(" [tensorstore_spec=")[0].split())
+    half = _BRIEF_CHARACTERS // 2
+    return words if len(words) <= _BRIEF_CHARACTERS else f"{words[:half]} … {words[-half:]}"
