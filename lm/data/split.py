@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
+from typing import Any, Generic, TypeVar
+
+import numpy as np
 
 from lm.common import manifest
 from lm.common.errors import UserError
-from lm.data.readers.base import Document, Documents
+from lm.data.readers.base import Document, Records, TokenDocument
 
+R = TypeVar("R", Document, TokenDocument)
 _HASHES = 1 << 64
 
 
-def split(documents: Documents, fraction: float, seed: int) -> tuple[Documents, Documents]:
-    """Returns (train, validation), which share no document and together are `documents`.
+def split(documents: Records[R], fraction: float, seed: int) -> tuple[Records[R], Records[R]]:
+    """Returns (train, validation), which share no text and together are `documents`.
 
-    A source of exactly one document gives its last `fraction` (of its characters) to validation.
+    A source of exactly one document gives its last `fraction` (of its characters or tokens) to validation.
     Otherwise a document is in validation if the hash of (seed, id) is below a threshold, so that about
     `fraction` of them are, each stays on its side when others come or go, and neither side is empty.
     `fraction` 0 leaves validation empty.
@@ -31,22 +35,22 @@ def split(documents: Documents, fraction: float, seed: int) -> tuple[Documents, 
         return HashPart(documents, seed, 0, False), HashPart(documents, seed, 0, True)
     first = list(islice(documents, 2))
     if len(first) == 1:
-        length = len(first[0].text)
+        length = len(_content(first[0]))
         if not 0 < _cut(length, fraction) < length:
             raise UserError(
-                f"{documents.name}: {length} characters cannot be split with validation fraction={fraction}; "
-                "give more text, or fraction 0"
+                f"{documents.name}: its one document of length {length} cannot be split with validation "
+                f"fraction={fraction}; give more text, or another fraction"
             )
-        return TextPart(documents, fraction, False), TextPart(documents, fraction, True)
+        return EndPart(documents, fraction, False), EndPart(documents, fraction, True)
     threshold = _threshold(documents, fraction, seed)
     return HashPart(documents, seed, threshold, False), HashPart(documents, seed, threshold, True)
 
 
 @dataclass(frozen=True)
-class HashPart:
+class HashPart(Generic[R]):
     """The documents whose hash is below the threshold (validation), or the others."""
 
-    documents: Documents
+    documents: Records[R]
     seed: int
     threshold: int
     validation: bool
@@ -56,11 +60,12 @@ class HashPart:
         """The whole source's name."""
         return self.documents.name
 
-    def __iter__(self) -> Iterator[Document]:
-        if self._share() > 0:
-            for document in self.documents:
-                if (_hash(self.seed, document.id) < self.threshold) == self.validation:
-                    yield document
+    def __iter__(self) -> Iterator[R]:
+        if self._share() == 0:
+            return
+        for document in self.documents:
+            if (_hash(self.seed, document.id) < self.threshold) == self.validation:
+                yield document
 
     def _share(self) -> float:
         below = self.threshold / _HASHES
@@ -76,14 +81,14 @@ class HashPart:
 
     def describe(self) -> str:
         """Returns the source's line, and which part of it this is."""
-        return f"{self.documents.describe()}; {'validation' if self.validation else 'train'}, {self._share():.1%}"
+        return f"{self.documents.describe()}; {'validation' if self.validation else 'train'}, about {self._share():.1%}"
 
 
 @dataclass(frozen=True)
-class TextPart:
-    """The beginning (train) or the end (validation) of a single document; its id says which characters."""
+class EndPart(Generic[R]):
+    """The beginning (train) or the end (validation) of a single document; its id tells which, as a slice."""
 
-    documents: Documents
+    documents: Records[R]
     fraction: float
     validation: bool
 
@@ -92,13 +97,10 @@ class TextPart:
         """The whole source's name."""
         return self.documents.name
 
-    def __iter__(self) -> Iterator[Document]:
+    def __iter__(self) -> Iterator[R]:
         for whole in self.documents:
-            cut = _cut(len(whole.text), self.fraction)
-            if self.validation:
-                yield Document(f"{whole.id}[{cut}:]", whole.text[cut:], whole.source)
-            else:
-                yield Document(f"{whole.id}[:{cut}]", whole.text[:cut], whole.source)
+            cut = _cut(len(_content(whole)), self.fraction)
+            yield _sliced(whole, slice(cut, None) if self.validation else slice(cut))
 
     def fingerprint(self) -> str:
         """Returns 16 hex digits over the source's own fingerprint and which part of it this is."""
@@ -114,6 +116,16 @@ class TextPart:
         return f"{self.documents.describe()}; {part}"
 
 
+def _content(record: Document | TokenDocument) -> str | np.ndarray:
+    return record.text if isinstance(record, Document) else record.tokens
+
+
+def _sliced(record: R, part: slice) -> R:
+    start, stop = ("" if bound is None else bound for bound in (part.start, part.stop))
+    content: dict[str, Any] = {"text" if isinstance(record, Document) else "tokens": _content(record)[part]}
+    return replace(record, id=f"{record.id}[{start}:{stop}]", **content)
+
+
 def _cut(length: int, fraction: float) -> int:
     return int(length * (1 - fraction))
 
@@ -122,7 +134,7 @@ def _hash(seed: int, id: str) -> int:
     return int.from_bytes(hashlib.blake2b(f"{seed}\0{id}".encode(), digest_size=8).digest(), "little")
 
 
-def _threshold(documents: Documents, fraction: float, seed: int) -> int:
+def _threshold(documents: Records[R], fraction: float, seed: int) -> int:
     """Returns the threshold nearest to `fraction` that leaves a document on either side.
 
     Reads only until it has seen one on each; small sources may have to be read whole.

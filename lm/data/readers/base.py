@@ -7,10 +7,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
 
+import numpy as np
+
 from lm.common import manifest
 from lm.common.errors import UserError
 
 T = TypeVar("T")
+R_co = TypeVar("R_co", covariant=True)
 # Reads one file: (path, the file's id) -> (document id, text or token ids), in the file's order.
 Read = Callable[[Path, str], Iterator[tuple[str, T]]]
 
@@ -24,18 +27,27 @@ class Document:
     source: str
 
 
-class Documents(Protocol):
-    """Documents that can be iterated any number of times, always in the same order."""
+@dataclass(frozen=True)
+class TokenDocument:
+    """One document as token ids [n] in the file's integer type; where it can be, a view of the file."""
+
+    id: str
+    tokens: np.ndarray
+    source: str
+
+
+class Records(Protocol[R_co]):
+    """Records that can be iterated any number of times, always in the same order."""
 
     @property
     def name(self) -> str:
         """What manifests call it: the path as it was given."""
         ...
 
-    def __iter__(self) -> Iterator[Document]: ...
+    def __iter__(self) -> Iterator[R_co]: ...
 
     def fingerprint(self) -> str:
-        """Returns a text that changes when the documents may have changed, without reading them."""
+        """Returns a text that changes when the records may have changed, without reading them all."""
         ...
 
     def size_bytes(self) -> int:
@@ -45,6 +57,10 @@ class Documents(Protocol):
     def describe(self) -> str:
         """Returns one line: how much there is, and what was left out and why."""
         ...
+
+
+Documents = Records[Document]
+TokenDocuments = Records[TokenDocument]
 
 
 @dataclass(frozen=True)

@@ -68,9 +68,9 @@ def _open_world(path: str, query: str) -> WorldDocuments:
     n, split = int(values["n"]), values["split"]
     if n == 0:
         raise UserError(f"{path}: n=0 documents; write n=1 or more")
-    if split != "train" and split != "test":
+    if split not in ("train", "test"):
         raise UserError(f"{path}: split={split}: the world has split=train and split=test")
-    return WorldDocuments(path, n, int(values["seed"]), split)
+    return WorldDocuments(path, n, int(values["seed"]), "train" if split == "train" else "test")
 
 
 @dataclass(frozen=True)

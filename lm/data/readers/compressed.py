@@ -14,6 +14,7 @@ from lm.common.errors import UserError
 
 SUFFIXES = (".gz", ".zst")
 _CHUNK_BYTES = 1 << 17
+_ZSTD_INPUT_BYTES = 1 << 10  # small, as repetitive text may come out a thousand times longer
 _ZSTD_WINDOW = 1 << 31  # what `zstd --long=31` may need
 
 
@@ -56,20 +57,20 @@ class _ZstdReader(io.RawIOBase):
         self._raw, self._error = raw, zstandard.ZstdError
         self._new_frame = lambda: zstandard.ZstdDecompressor(max_window_size=_ZSTD_WINDOW).decompressobj()
         self._frame = self._new_frame()
-        self._ready, self._rest, self._begun = b"", b"", False
+        self._ready, self._rest, self._begun = memoryview(b""), b"", False
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, target: memoryview) -> int:  # type: ignore[override]
         while not self._ready:
-            compressed = self._rest or self._raw.read(_CHUNK_BYTES)
+            compressed = self._rest or self._raw.read(_ZSTD_INPUT_BYTES)
             if not compressed:
                 if self._begun:
                     raise UserError(f"{self._raw.name}: zstandard data ends too early; copy or download it again")
                 return 0
             try:
-                self._ready, self._begun = self._frame.decompress(compressed), True
+                self._ready, self._begun = memoryview(self._frame.decompress(compressed)), True
             except self._error as error:
                 raise UserError(f"{self._raw.name}: damaged zstandard data ({error})") from error
             self._rest = b""

@@ -13,7 +13,7 @@ from lm.common.errors import UserError
 PARQUET_SUFFIXES = (".parquet", ".pq")
 ARROW_SUFFIXES = (".arrow", ".feather")
 _FILE_MAGIC = b"ARROW1"
-_ROWS = 1024
+_ROWS = 256
 
 
 @dataclass(frozen=True)

@@ -8,14 +8,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 
 from lm.common.errors import UserError
 from lm.data.readers import code, tables
-from lm.data.readers.base import File, FileDocuments, Read
+from lm.data.readers.base import File, FileDocuments, Read, TokenDocument, TokenDocuments
 from lm.data.readers.files import existing
+
+__all__ = ["FORMATS", "TokenDocument", "TokenDocuments", "open_token_documents"]
 
 FORMATS = ("nanogpt", "megatron", "arrow_tokens")
 _SCAN_TOKENS = 1 << 22
@@ -25,30 +26,6 @@ _HEADER_DTYPES: dict[tuple[int, int], np.dtype] = {(20240520, 1): np.dtype("<u2"
 _MEGATRON_MAGIC, _MEGATRON_VERSION = b"MMIDIDX\x00\x00", 1
 _MEGATRON_HEAD = struct.Struct("<9sQBQQ")  # magic, version, dtype code, sequences, document bounds
 _MEGATRON_DTYPES = {1: "<u1", 2: "<i1", 3: "<i2", 4: "<i4", 5: "<i8", 6: "<f8", 7: "<f4", 8: "<u2"}
-
-
-@dataclass(frozen=True)
-class TokenDocument:
-    """One document as token ids [n] in the file's integer type; where it can be, a view of the file."""
-
-    id: str
-    tokens: np.ndarray
-    source: str
-
-
-class TokenDocuments(Protocol):
-    """Like `Documents`, with token ids in the place of text."""
-
-    @property
-    def name(self) -> str: ...
-
-    def __iter__(self) -> Iterator[TokenDocument]: ...
-
-    def fingerprint(self) -> str: ...
-
-    def size_bytes(self) -> int: ...
-
-    def describe(self) -> str: ...
 
 
 def open_token_documents(
