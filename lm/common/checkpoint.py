@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -61,7 +61,6 @@ class Checkpoints:
         self._manager: ocp.CheckpointManager | None = None
         self._scores: dict[int, float | None] = {}
         self._saving: int | None = None
-        self._resources = ExitStack()
 
     def __enter__(self) -> Checkpoints:
         return self
@@ -104,13 +103,14 @@ class Checkpoints:
         self._scores[step] = scores.get(self._best_metric)
         self._saving = step
         with self._writing(step):
-            self._open().save(
+            accepted = self._open().save(
                 step,
                 args=ocp.args.Composite(
                     state=ocp.args.PyTreeSave(leaves), record=ocp.args.JsonSave(integrity.seal(record))
                 ),
                 force=True,
             )
+            assert accepted, f"Orbax declined to save step {step}"
         if not self._async:
             self.wait()
 
@@ -165,6 +165,7 @@ class Checkpoints:
         Raises:
             UserError: no checkpoint, or a leaf that does not verify.
         """
+        self.wait()
         if step is None:
             step = (self.best() if best else None) or self.latest()
         if step is None or step not in self.steps():
@@ -254,7 +255,6 @@ class Checkpoints:
 
     def _open(self) -> ocp.CheckpointManager:
         if self._manager is None:
-            self._resources.enter_context(storage.quiet_orbax())  # its threads log until they are closed
             self._manager = storage.open_manager(self.directory, policy=self, background=self._async)
         return self._manager
 
@@ -263,20 +263,22 @@ class Checkpoints:
         try:
             yield
         except Exception as error:
-            self._drop_manager()  # it counts a step that never came to be
+            with suppress(Exception):  # closing raises the same failure again
+                self._drop_manager()  # it counts a step that never came to be
             storage.remove_half_written(self.directory)
             if why := storage.refusal(error):
+                newest = self.latest()
+                after = "starts anew" if newest is None else f"resumes from checkpoint {newest}"
                 raise UserError(
                     f"{self.directory}: checkpoint {step} could not be written ({why}); make room, and run the same "
-                    f"command again: it resumes from checkpoint {self.latest()}"
+                    f"command again: it {after}"
                 ) from error
             raise
 
     def _drop_manager(self) -> None:
         manager, self._manager, self._saving = self._manager, None, None
-        with self._resources:
-            if manager is not None:
-                manager.close()
+        if manager is not None:
+            manager.close()
 
     def _put_aside(self, step: int, why: str) -> None:
         source = self.directory / str(step)
@@ -284,6 +286,7 @@ class Checkpoints:
         if jax.process_index() == 0:
             source.rename(target)
         self._scores.pop(step, None)
+        self._drop_manager()  # it remembers the step
         print(f"{source}: {why}; put aside as {target.name}, trying the next older checkpoint", file=sys.stderr)
 
     def _no_such(self, step: int | None) -> UserError:

@@ -45,14 +45,15 @@ class MetricWriter:
     ) -> None:
         self._sinks: list[Sink] = []
         if wandb is not None:  # first, for it is the one that may be refused
-            self._sinks.append(_WeightsAndBiases(wandb, run or {}, path.parent, resume_step))
+            self._sinks.append(_WeightsAndBiases(wandb, run or {}, path.parent))
         if tensorboard is not None:
             self._sinks.append(_TensorBoard(tensorboard, resume_step))
         path.parent.mkdir(parents=True, exist_ok=True)
+        self._newest = max((line["step"] for line in read_metrics(path)), default=-1)
+        cut_back(path, self._newest)  # a torn last line would swallow the next one
         self._stream = path.open("a", encoding="utf-8")
         self._step: int | None = None
         self._values: dict[str, float] = {}
-        self._newest = max((line["step"] for line in read_metrics(path)), default=-1)
 
     def __enter__(self) -> MetricWriter:
         return self
@@ -96,12 +97,14 @@ class MetricWriter:
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:
-    """Returns the lines of a metrics file, oldest first, nulls as NaN; a last line torn by a kill is left out.
+    """Returns the lines of a metrics file, oldest first, nulls as NaN; no file is no lines.
+
+    A last line torn by a kill is left out.
 
     Raises:
         UserError: a line other than the last one that is not a metrics line.
     """
-    return [line for line, _ in _parse(path)]
+    return [line for line, _ in _parse(path)] if path.is_file() else []
 
 
 def cut_back(path: Path, step: int) -> None:
@@ -140,7 +143,7 @@ class _TensorBoard:
         from tensorboardX import SummaryWriter
 
         # TensorBoard shows nothing of earlier event files from purge_step on
-        self._writer = SummaryWriter(str(directory), purge_step=resume_step + 1 if resume_step else None)
+        self._writer = SummaryWriter(str(directory), purge_step=resume_step + 1)
 
     def write(self, step: int, values: Mapping[str, float]) -> None:
         for name, value in values.items():
@@ -154,7 +157,7 @@ class _TensorBoard:
 
 
 class _WeightsAndBiases:
-    def __init__(self, project: str, config: Mapping[str, Any], directory: Path, resume_step: int) -> None:
+    def __init__(self, project: str, config: Mapping[str, Any], directory: Path) -> None:
         try:
             import wandb
         except ImportError as error:
@@ -165,7 +168,6 @@ class _WeightsAndBiases:
         self._run = wandb.init(
             project=project, id=name, name=directory.name, dir=str(directory), config=dict(config), resume="allow"
         )
-        self._resume_step = resume_step
 
     def write(self, step: int, values: Mapping[str, float]) -> None:
         self._run.log(dict(values), step=step)

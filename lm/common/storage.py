@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import logging
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +20,8 @@ _BRIEF_CHARACTERS = 300
 
 def open_manager(directory: Path, *, policy: Any, background: bool) -> ocp.CheckpointManager:
     """Opens `directory` for writing, making it and removing what a killed save left; `policy` says what stays."""
+    # every failure that Orbax logs, at length and from threads of its own, is raised to us as well
+    logging.getLogger("absl").addFilter(_is_not_orbax)
     directory.mkdir(parents=True, exist_ok=True)
     options = ocp.CheckpointManagerOptions(
         preservation_policy=policy,
@@ -58,11 +58,9 @@ def read_context() -> tensorstore.Context:
 
 def refusal(error: Exception) -> str:
     """Returns why the machine refused to store more (full disk, quota, permission), or "" if it was not that."""
-    if isinstance(error, OSError) or (
-        isinstance(error, ValueError) and any(words in str(error) for words in _REFUSALS)
-    ):
-        return brief(error)
-    return ""
+    if isinstance(error, OSError):
+        return error.strerror or brief(error)
+    return next((words for words in _REFUSALS if isinstance(error, ValueError) and words in str(error)), "")
 
 
 def remove_half_written(directory: Path) -> None:
@@ -71,19 +69,8 @@ def remove_half_written(directory: Path) -> None:
         shutil.rmtree(leftover, ignore_errors=True)
 
 
-@contextmanager
-def quiet_orbax() -> Iterator[None]:
-    """Keeps Orbax's own log off the terminal: every failure in it is raised to the caller as well."""
-    logger = logging.getLogger("absl")
-
-    def is_not_orbax(record: logging.LogRecord) -> bool:
-        return "orbax" not in Path(record.pathname).parts
-
-    logger.addFilter(is_not_orbax)
-    try:
-        yield
-    finally:
-        logger.removeFilter(is_not_orbax)
+def _is_not_orbax(record: logging.LogRecord) -> bool:
+    return "orbax" not in Path(record.pathname).parts
 
 
 def brief(error: BaseException) -> str:
