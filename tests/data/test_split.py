@@ -59,7 +59,7 @@ def test_another_seed_is_another_split(tmp_path):
 
 
 def test_the_split_is_the_same_on_every_machine(tmp_path):
-    """A change here moves documents between the sides of existing runs: update it only to replace the hash knowingly."""
+    """A change here moves documents between the sides of existing runs: update it only with the hash itself."""
     _, validation = split(corpus(tmp_path, range(100)), 0.05, seed=0)
     assert [document.id for document in validation] == [
         "a.jsonl:18",
