@@ -122,3 +122,13 @@ def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[tuple[st
     before, after = dict(flatten(old)), dict(flatten(new))
     keys = [*before, *(key for key in after if key not in before)]
     return [(key, before.get(key), after.get(key)) for key in keys if before.get(key) != after.get(key)]
+
+
+def is_known(key: str, defaults: ConfigDict) -> bool:
+    """Says whether `key` is a leaf of `defaults`, or lies in a dictionary that is open (empty by default)."""
+    node: Any = defaults
+    for part in key.split("."):
+        if not isinstance(node, ConfigDict) or part not in node:
+            return isinstance(node, ConfigDict) and len(node) == 0
+        node = node[part]
+    return not isinstance(node, ConfigDict) or len(node) == 0
