@@ -159,7 +159,7 @@ def test_a_hub_row_without_text_is_named(hub, row, expected):
         list(open_documents("hf://datasets/corpus"))
 
 
-@pytest.mark.parametrize("error", [ConnectionError("no route\nto host"), ValueError("Unknown split")])
+@pytest.mark.parametrize("error", [ConnectionError("no route\nto host"), ValueError("Unknown split"), RuntimeError()])
 def test_what_the_hub_says_is_one_line(hub, error):
     hub.error = error
     documents = open_documents("hf://datasets/corpus")

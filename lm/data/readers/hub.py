@@ -57,9 +57,10 @@ class HubDocuments:
             yield from datasets.load_dataset(
                 self.dataset, self.config, split=self.split, revision=self.revision, streaming=True
             )
-        except (OSError, ValueError) as error:  # not found, no network, no such config or split
-            reason = str(error).split("\n", 1)[0]
-            raise UserError(f"{self.name}: cannot be read ({reason}); check name, split, config, network") from error
+        except Exception as error:  # which class a missing name, split or network has depends on the release
+            raise UserError(
+                f"{self.name}: cannot be read ({_reason(error)}); check name, split, config, network"
+            ) from error
 
     def fingerprint(self) -> str:
         """Returns 16 hex digits over the dataset's current commit on the hub, the split and the key.
@@ -73,9 +74,8 @@ class HubDocuments:
             raise UserError(f"{self.name}: needs datasets; pip install 'lm[hub]'") from error
         try:
             commit = HfApi().dataset_info(self.dataset, revision=self.revision).sha
-        except (OSError, ValueError) as error:
-            reason = str(error).split("\n", 1)[0]
-            raise UserError(f"{self.name}: the hub cannot be asked ({reason}); check name and network") from error
+        except Exception as error:  # as above
+            raise UserError(f"{self.name}: the hub cannot be asked ({_reason(error)}); check name, network") from error
         return manifest.fingerprint([self.dataset, self.config, self.split, self.text_key, commit])
 
     def size_bytes(self) -> int:
@@ -85,3 +85,7 @@ class HubDocuments:
     def describe(self) -> str:
         """Returns one line: what is streamed."""
         return f"{self.name}: split {self.split}, streamed"
+
+
+def _reason(error: Exception) -> str:
+    return str(error).strip().split("\n", 1)[0] or type(error).__name__
