@@ -25,10 +25,8 @@ PEAK_FLOPS: dict[str, float] = {
 }
 
 
-def compute_dtype(wanted: str) -> str:
-    """Resolves `auto` to bfloat16 where matrix units gain by it (TPU, GPU) and float32 elsewhere."""
-    if wanted != "auto":
-        return wanted
+def compute_dtype() -> str:
+    """Returns bfloat16 where matrix units gain by it (TPU, GPU) and float32 elsewhere."""
     return "float32" if jax.default_backend() == "cpu" else "bfloat16"
 
 

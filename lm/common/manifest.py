@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import lm
+from lm.common.config import differences
 from lm.common.errors import UserError
 
 NAME = "manifest.json"
@@ -124,6 +125,25 @@ def read(directory: Path, stage: str | None = None) -> Manifest:
 def find(directory: Path, stage: str) -> Manifest | None:
     """Returns the manifest of a finished `stage` in `directory`, or None if there is none."""
     return read(directory, stage) if (directory / NAME).is_file() else None
+
+
+def find_same(directory: Path, stage: str, *, config: Mapping[str, Any], inputs: Mapping[str, str]) -> Manifest | None:
+    """Returns the finished `stage` in `directory` if it was made from these, None if nothing is finished there.
+
+    Raises:
+        UserError: it was made with another config or from other inputs; what differs is named.
+    """
+    made = find(directory, stage)
+    if made is None:
+        return None
+    changed = [f"config.{key} {old!r} → {new!r}" for key, old, new in differences(made.config, config)]
+    changed += [f"{key} itself" for key, _, _ in differences(made.inputs, inputs)]
+    if changed:
+        raise UserError(
+            f"{directory}: holds `lm {stage}` output made otherwise (changed: {'; '.join(changed)}); "
+            f"choose another --workdir, or delete this one"
+        )
+    return made
 
 
 def verify(directory: Path) -> list[str]:

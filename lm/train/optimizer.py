@@ -23,7 +23,7 @@ MUON_RMS = 0.2
 
 
 class OptimizerState(NamedTuple):
-    """Moments shaped like the parameters; `nu` is an empty array where Muon keeps no second moment."""
+    """Moments shaped like the parameters; `nu` is a single zero where Muon keeps no second moment."""
 
     count: jax.Array
     mu: Any
@@ -61,7 +61,7 @@ class Optimizer(NamedTuple):
         """Returns zero moments."""
 
         def second(path: tuple[Any, ...], leaf: jax.Array) -> jax.Array:
-            return jnp.zeros((0,) if self.uses_muon(role_of(path_names(path))) else leaf.shape, jnp.float32)
+            return jnp.zeros(() if self.uses_muon(role_of(path_names(path))) else leaf.shape, jnp.float32)
 
         mu = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, jnp.float32), params)
         return OptimizerState(jnp.zeros((), jnp.int32), mu, jax.tree_util.tree_map_with_path(second, params))

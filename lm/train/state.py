@@ -31,7 +31,7 @@ def abstract_state(model: ModelConfig, optimizer: Optimizer, mesh: Mesh) -> Trai
     shapes = jax.eval_shape(build, jax.random.key(0))
     params = meshes.shardings(mesh, shapes.params, logical_axes(shapes.params))
     replicated = NamedSharding(mesh, PartitionSpec())
-    nu = jax.tree.map(lambda leaf, sharding: sharding if leaf.size else replicated, shapes.optimizer.nu, params)
+    nu = jax.tree.map(lambda leaf, sharding: sharding if leaf.ndim else replicated, shapes.optimizer.nu, params)
     placed = TrainState(params, OptimizerState(replicated, params, nu))
     return jax.tree.map(lambda s, where: jax.ShapeDtypeStruct(s.shape, s.dtype, sharding=where), shapes, placed)
 

@@ -1,0 +1,179 @@
+"""Pretrains a model on text: lm pretrain --config=configs/pretrain/tiny.py --config.data.path=TEXT --workdir=runs/mine
+
+Raw text is tokenized into the run directory first; a directory made by `lm shard` is used as it is. The same command
+continues a stopped run where it was, and does nothing to a finished one.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ml_collections import ConfigDict
+
+from lm.stages import required_workdir
+
+if TYPE_CHECKING:
+    from lm.data.shards import Shards
+    from lm.train.loop import Task
+
+
+def defaults() -> ConfigDict:
+    """Returns every key the stage reads."""
+    from lm.train import defaults as train_defaults
+
+    return train_defaults.pretrain()
+
+
+def run(cfg: ConfigDict, workdir: Path | None) -> None:
+    """Prepares the data, trains, samples and reports, each step only if it is not done already."""
+    from lm.common import config as configs
+    from lm.common.progress import quantity
+    from lm.study import report
+    from lm.train import run as runs
+    from lm.train import setup
+
+    output = required_workdir(workdir)
+    if cfg.dry_run:
+        _describe(cfg, output)
+        return
+    shards = _shards(cfg, output)
+    model, derived = setup.resolve(cfg, shards.vocab_size, output)
+    task = setup.make_task(cfg, model, shards)
+    runs.claim(output, configs.to_dict(cfg))
+    if runs.is_finished(output):
+        print(f"{output}: finished already; `lm sample --run={output}` writes with it")
+        return
+    setup.write_facts(output, model, derived, task)
+    for item in derived:
+        print(f"{item.key} = {item.value}: {item.source}")
+    facts = json.loads((output / runs.RUN).read_text())
+    epochs = ", ".join(f"{name} {count:.2f}" for name, count in facts["epochs"].items())
+    print(f"{quantity(facts['n_params'])} parameters, {quantity(facts['tokens'])} tokens (epochs: {epochs})")
+    if _train(cfg, task, shards, output):
+        _sample(cfg, output)
+        runs.finish(
+            output,
+            configs.to_dict(cfg),
+            {"shards": _fingerprint(shards)},
+            {"steps": cfg.train.steps, "n_params": facts["n_params"], "tokens": facts["tokens"]},
+        )
+    print(f"{report.write(output)}: curves, samples, data and parameters")
+
+
+def _shards(cfg: ConfigDict, output: Path) -> Shards:
+    """Opens the shards named by `data.path`, or makes them from raw text inside the run directory."""
+    import shutil
+
+    from lm.data import prepare
+    from lm.data.shards import Shards
+    from lm.train import run as runs
+
+    if prepare.is_shards(cfg.data):
+        shards = Shards.open(cfg.data.path)
+        if not (output / runs.TOKENIZER).exists():
+            output.mkdir(parents=True, exist_ok=True)
+            shutil.copytree(shards.tokenizer_dir, output / runs.TOKENIZER)
+        return shards
+    splits = prepare.Splits(cfg.data)
+    if cfg.tokenizer.vocab_size is None:
+        cfg.tokenizer.vocab_size = cfg.model.vocab_size
+    tokenizer = prepare.prepare_tokenizer(cfg.tokenizer, cfg.data, splits, output / runs.TOKENIZER)
+    return prepare.prepare_shards(cfg.data, splits, tokenizer, output / runs.SHARDS)
+
+
+def _fingerprint(shards: Shards) -> str:
+    from lm.common import manifest
+
+    return manifest.fingerprint_stage(shards.directory)
+
+
+def _train(cfg: ConfigDict, task: Task, shards: Shards, output: Path) -> bool:
+    """Runs the loop, and says whether it came to the end."""
+    from lm.common import config as configs
+    from lm.common.checkpoint import Checkpoints
+    from lm.common.metrics import MetricWriter, cut_back
+    from lm.data import tokenizer as tokenizers
+    from lm.evals.perplexity import Perplexity
+    from lm.train import run as runs
+    from lm.train.console import Console
+    from lm.train.loop import train
+
+    def open_writer(start: int) -> MetricWriter:
+        cut_back(output / runs.METRICS, start)
+        return MetricWriter(
+            output / runs.METRICS,
+            tensorboard=output / runs.TENSORBOARD if cfg.train.tensorboard else None,
+            wandb=cfg.train.wandb or None,
+            run=configs.to_dict(cfg),
+            resume_step=start,
+        )
+
+    evaluators = []
+    if "val" in shards.splits:
+        evaluators.append(
+            Perplexity(
+                task.model,
+                shards,
+                tokenizers.load(output / runs.TOKENIZER).token_bytes(),
+                split="val",
+                batch_size=cfg.train.batch_size // cfg.train.microbatches,
+                max_tokens=cfg.train.eval_tokens,
+            )
+        )
+    with Checkpoints(
+        output / runs.CHECKPOINTS, keep_last=cfg.train.keep_last, keep_best=cfg.train.keep_best
+    ) as checkpoints:
+        _, step = train(
+            task,
+            checkpoints,
+            evaluators,
+            open_writer,
+            Console(task.steps),
+            restore_fallback=cfg.train.restore_fallback,
+        )
+    return step == task.steps
+
+
+def _sample(cfg: ConfigDict, output: Path) -> None:
+    """Writes continuations of the config's prompts by the final model."""
+    from lm import api
+    from lm.common import manifest
+    from lm.train import run as runs
+
+    options: dict[str, Any] = {key: value for key, value in cfg.sample.items() if key != "prompts"}
+    model = api.load(output)
+    prompts = list(cfg.sample.prompts)
+    samples = [
+        {"prompt": prompt, "completion": completion, "step": model.step, **options}
+        for prompt, completion in zip(prompts, model.generate(prompts, **options), strict=True)
+    ]
+    manifest.write_atomic(output / runs.SAMPLES, json.dumps(samples, indent=1, ensure_ascii=False) + "\n")
+
+
+def _describe(cfg: ConfigDict, output: Path) -> None:
+    """Prints what a run would read and be, and where it would go, without writing anything."""
+    from lm.common import mesh as meshes
+    from lm.common.progress import quantity
+    from lm.data import prepare
+    from lm.data.shards import Shards
+    from lm.model import cost
+    from lm.train import setup
+
+    if prepare.is_shards(cfg.data):
+        shards = Shards.open(cfg.data.path)
+        vocab_size = shards.vocab_size
+        print(f"{cfg.data.path}: {shards.n_tokens('train'):,} training tokens")
+    else:
+        print(prepare.describe(prepare.Splits(cfg.data)))
+        wanted = cfg.tokenizer.vocab_size or cfg.model.vocab_size
+        vocab_size = wanted or 4096
+        print(f"tokenizer: {cfg.tokenizer.kind}, vocabulary {wanted or 'derived from the text; 4096 assumed below'}")
+    model, derived = setup.resolve(cfg, vocab_size, output)
+    for item in derived:
+        print(f"{item.key} = {item.value}: {item.source}")
+    meshes.make_mesh(cfg.mesh)
+    tokens = cfg.train.steps * cfg.train.batch_size * model.max_seq_len
+    flops = tokens * cost.flops_per_token(model, model.max_seq_len)
+    print(f"{quantity(cost.n_params(model))} parameters, {quantity(tokens)} tokens, {flops:.2g} FLOPs, into {output}")

@@ -1,0 +1,8 @@
+"""x"""
+
+from pathlib import Path
+
+
+def write(run: Path) -> Path:
+    """x"""
+    return run / "report.html"

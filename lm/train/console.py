@@ -1,0 +1,49 @@
+"""What a person watching a run sees: one line a logged step, rewritten in place on a terminal."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Mapping
+from typing import TextIO
+
+from lm.common.progress import duration, quantity
+
+_PLAIN_EVERY_SECONDS = 5.0
+
+
+class Console:
+    """Prints step lines and notes to standard error."""
+
+    def __init__(self, steps: int, stream: TextIO | None = None) -> None:
+        self._steps, self._stream = steps, stream or sys.stderr
+        self._terminal = self._stream.isatty()
+        self._last_line = 0.0
+        self._open_line = False
+
+    def step(self, step: int, values: Mapping[str, float], seconds_left: float) -> None:
+        """Shows a logged step; off a terminal at most one line every few seconds, first and last always."""
+        now = time.monotonic()
+        if not self._terminal and now - self._last_line < _PLAIN_EVERY_SECONDS and step not in (1, self._steps):
+            return
+        self._last_line = now
+        line = (
+            f"step {step:>{len(str(self._steps))}}/{self._steps}  loss {values['train/loss']:.4f}  "
+            f"{values['train/bits_per_byte']:.3f} bits/byte  lr {values['train/learning_rate']:.2e}  "
+            f"{quantity(values['tokens_per_second'])} tokens/s  MFU {100 * values['mfu']:.0f} %  "
+            f"ETA {duration(seconds_left)}"
+        )
+        self._stream.write(f"\r\x1b[K{line}" if self._terminal else f"{line}\n")
+        self._open_line = self._terminal
+        self._stream.flush()
+
+    def evaluation(self, step: int, values: Mapping[str, float]) -> None:
+        """Shows the figures of an evaluation on a line of their own."""
+        figures = "  ".join(f"{name} {value:.4f}" for name, value in values.items())
+        self.note(f"step {step:>{len(str(self._steps))}}/{self._steps}  {figures}")
+
+    def note(self, text: str) -> None:
+        """Prints a line that stays."""
+        self._stream.write(("\n" if self._open_line else "") + text + "\n")
+        self._open_line = False
+        self._stream.flush()

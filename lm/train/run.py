@@ -1,0 +1,94 @@
+"""The run directory: what stands in it, and the four states it can be found in.
+
+config.json      the resolved config: every value the run was made with
+run.json         what was derived and why, parameters, hardware, versions
+tokenizer/       the tokenizer                 shards/        token shards, where the run made its own
+checkpoints/     one directory a step          metrics.jsonl  one object a logged step
+samples.json     continuations at the end      report.html    all of it to look at
+manifest.json    last of all: the run is finished
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from lm.common import manifest
+from lm.common.config import differences
+from lm.common.errors import UserError
+
+CONFIG, RUN, METRICS, SAMPLES = "config.json", "run.json", "metrics.jsonl", "samples.json"
+EVALUATION, REPORT = "eval.json", "report.html"
+TOKENIZER, SHARDS, CHECKPOINTS, TENSORBOARD = "tokenizer", "shards", "checkpoints", "tensorboard"
+
+# What may change between a run and its continuation: it is how the run is watched and where it runs, not what it is.
+FREE_KEYS = (
+    "dry_run",
+    "data.workers",
+    "mesh.",
+    "report",
+    "sample.",
+    "train.log_every",
+    "train.eval_every",
+    "train.eval_tokens",
+    "train.checkpoint_every",
+    "train.keep_last",
+    "train.keep_best",
+    "train.restore_fallback",
+    "train.tensorboard",
+    "train.wandb",
+)
+
+
+def read_config(directory: Path) -> dict[str, Any]:
+    """Returns a run's resolved config.
+
+    Raises:
+        UserError: the directory holds no run.
+    """
+    path = directory / CONFIG
+    if not path.is_file():
+        raise UserError(
+            f"{directory}: no run here ({CONFIG} is missing); `lm pretrain --workdir={directory}` makes one"
+        )
+    return json.loads(path.read_text())
+
+
+def claim(directory: Path, config: Mapping[str, Any]) -> None:
+    """Makes the directory this config's run: writes its config if it is new, and refuses if it is another's.
+
+    Raises:
+        UserError: the directory holds a run made with another config; the keys that differ are named.
+    """
+    path = directory / CONFIG
+    if path.is_file():
+        changed = [
+            f"{key} {old!r} → {new!r}"
+            for key, old, new in differences(read_config(directory), config)
+            if not key.startswith(FREE_KEYS)
+        ]
+        if changed:
+            raise UserError(
+                f"{directory}: holds a run made with another config (changed: {'; '.join(changed)}); "
+                "choose another --workdir, or give the old values"
+            )
+    directory.mkdir(parents=True, exist_ok=True)
+    manifest.write_atomic(path, json.dumps(config, indent=1) + "\n")
+
+
+def finish(directory: Path, config: Mapping[str, Any], inputs: Mapping[str, str], counts: Mapping[str, Any]) -> None:
+    """Writes the manifest over everything that is the run, checkpoints included; derived views are left out."""
+    files: Iterable[Path] = (
+        path
+        for name in (CONFIG, RUN, METRICS, SAMPLES, TOKENIZER, CHECKPOINTS)
+        for path in ([directory / name] if (directory / name).is_file() else (directory / name).rglob("*"))
+        if path.is_file()
+    )
+    manifest.write(directory, stage="pretrain", config=config, inputs=inputs, counts=counts, files=files)
+
+
+def is_finished(directory: Path) -> bool:
+    """Says whether the run in the directory was trained to its end."""
+    return manifest.find(directory, "pretrain") is not None

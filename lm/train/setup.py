@@ -1,0 +1,97 @@
+"""From a config and shards to a `Task`: fills what is open, checks what can be checked, builds what the loop needs."""
+
+from __future__ import annotations
+
+import json
+import platform
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import jax
+from ml_collections import ConfigDict
+
+import lm
+from lm.common import hardware, manifest
+from lm.common import mesh as meshes
+from lm.common.errors import UserError
+from lm.data import prepare
+from lm.data.shards import Shards, training_examples
+from lm.model import cost
+from lm.model.config import ModelConfig
+from lm.train import run, sizing
+from lm.train.loop import Task
+from lm.train.optimizer import Optimizer
+from lm.train.schedule import BatchPlan, make_schedule
+
+
+def resolve(cfg: ConfigDict, vocab_size: int, workdir: Path) -> tuple[ModelConfig, list[sizing.Derived]]:
+    """Fills every open key of `cfg` in place; what can differ between machines is held from an earlier start.
+
+    Raises:
+        UserError: a value out of range, or values that do not fit each other.
+    """
+    if cfg.model.dtype is None and (workdir / run.CONFIG).is_file():
+        cfg.model.dtype = run.read_config(workdir)["model"]["dtype"]
+    model, derived = sizing.resolve_model(cfg.model, vocab_size, hardware.compute_dtype())
+    derived += sizing.resolve_training(cfg, model)
+    for key in ("steps", "batch_size", "microbatches", "log_every", "keep_last"):
+        if cfg.train[key] < 1:
+            raise UserError(f"train.{key}={cfg.train[key]}: must be at least 1")
+    for key in ("eval_every", "eval_tokens", "checkpoint_every", "keep_best"):
+        if cfg.train[key] < 0:
+            raise UserError(f"train.{key}={cfg.train[key]}: must be 0 or more")
+    return model, derived
+
+
+def make_task(cfg: ConfigDict, model: ModelConfig, shards: Shards) -> Task:
+    """Builds everything the train loop needs from a resolved config.
+
+    Raises:
+        UserError: a mesh that does not fit, an unknown optimizer or schedule, a sequence longer than the corpus.
+    """
+    train = cfg.train
+    mesh = meshes.make_mesh(cfg.mesh)
+    rows = train.batch_size // train.microbatches
+    for size in {rows, train.ramp.batch_size // train.microbatches} - {0}:
+        if size % (mesh.shape["data"] * mesh.shape["fsdp"]):
+            raise UserError(
+                f"mesh.data={mesh.shape['data']} × mesh.fsdp={mesh.shape['fsdp']} does not divide the {size} rows of a "
+                "micro-batch; change train.batch_size or train.microbatches"
+            )
+    return Task(
+        model=model,
+        optimizer=Optimizer.from_config(cfg.optimizer, make_schedule(cfg.schedule, train.steps)),
+        mesh=mesh,
+        examples=training_examples(
+            shards, "train", seq_len=model.max_seq_len, seed=train.seed, weights=prepare.weights(cfg.data)
+        ),
+        plan=BatchPlan(train.batch_size, train.ramp.batch_size, train.ramp.steps),
+        steps=train.steps,
+        seed=train.seed,
+        microbatches=train.microbatches,
+        z_loss=train.z_loss,
+        clip_norm=train.clip_norm,
+        log_every=train.log_every,
+        eval_every=train.eval_every,
+        checkpoint_every=train.checkpoint_every,
+        bytes_per_token=shards.bytes_per_token("train"),
+    )
+
+
+def write_facts(workdir: Path, model: ModelConfig, derived: list[sizing.Derived], task: Task) -> None:
+    """Writes `run.json`: what was derived and why, the parameter table, the data's epochs, hardware, versions."""
+    examples = task.plan.total(task.steps)
+    facts: dict[str, Any] = {
+        "derived": [asdict(item) for item in derived],
+        "parameters": [[name, list(shape), count] for name, shape, count in cost.parameter_table(model)],
+        "n_params": cost.n_params(model),
+        "flops_per_token": cost.flops_per_token(model, model.max_seq_len),
+        "tokens": examples * model.max_seq_len,
+        "epochs": task.examples.epochs(examples),
+        "mesh": dict(task.mesh.shape),
+        "devices": f"{jax.device_count()} × {jax.devices()[0].device_kind}",
+        "machine": f"{platform.system()} {platform.machine()}",
+        "versions": {"lm": lm.__version__, "jax": jax.__version__, "python": platform.python_version()},
+    }
+    manifest.write_atomic(workdir / run.RUN, json.dumps(facts, indent=1) + "\n")

@@ -1,0 +1,106 @@
+"""From one dial to a run: width, depth, batch, learning rate and length follow from `model.size`, each by a source.
+
+Any key the user sets is left alone, so an explicit value always beats a derived one.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+from lm.common.errors import UserError
+from lm.model import cost
+from lm.model.config import ModelConfig
+
+WIDTH_PER_LAYER = 64
+FFN_MULTIPLE = 64
+
+
+@dataclass(frozen=True)
+class Derived:
+    """A value the user left open: its key, what it became, and why."""
+
+    key: str
+    value: Any
+    source: str
+
+
+def round_up(value: float, multiple: int) -> int:
+    """Returns the smallest multiple of `multiple` that is at least `value`."""
+    return math.ceil(value / multiple) * multiple
+
+
+def resolve_model(cfg: Any, vocab_size: int, dtype: str) -> tuple[ModelConfig, list[Derived]]:
+    """Fills the open keys of `config.model` in place and returns the architecture and what was derived.
+
+    Raises:
+        UserError: neither the dial nor the shape is set, or a vocabulary smaller than the tokenizer's.
+    """
+    derived: list[Derived] = []
+
+    def fill(key: str, value: Any, source: str) -> None:
+        if cfg[key] is None:
+            cfg[key] = value
+            derived.append(Derived(f"model.{key}", value, source))
+
+    if cfg.size is None and (cfg.n_layers is None or cfg.d_model is None):
+        raise UserError("model.size: set the dial (such as 6), or both model.n_layers and model.d_model")
+    fill("n_layers", cfg.size, "the dial")
+    fill(
+        "d_model",
+        None if cfg.size is None else WIDTH_PER_LAYER * cfg.size,
+        f"{WIDTH_PER_LAYER} a layer; loss depends weakly on the aspect ratio (Kaplan et al., 2020, fig. 5)",
+    )
+    fill("head_width", _head_width(cfg.d_model, cfg.n_heads), "64 where it divides the width (Vaswani et al., 2017)")
+    fill("n_heads", max(1, cfg.d_model // cfg.head_width), "heads x head width = width (Vaswani et al., 2017)")
+    fill("n_kv_heads", cfg.n_heads, "multi-head; set fewer for grouped-query attention (Ainslie et al., 2023)")
+    fill("d_ff", round_up(8 / 3 * cfg.d_model, FFN_MULTIPLE), "8/3 of the width for gated units (Shazeer, 2020)")
+    fill("vocab_size", vocab_size, "the tokenizer's")
+    fill("dtype", dtype, "what the hardware gains by")
+    if cfg.vocab_size < vocab_size:
+        raise UserError(f"model.vocab_size={cfg.vocab_size}: the tokenizer has {vocab_size}; use that or more")
+    return ModelConfig.from_dict(cfg), derived
+
+
+def _head_width(d_model: int, n_heads: int | None) -> int:
+    if n_heads is not None:
+        if d_model % n_heads:
+            raise UserError(f"model.n_heads={n_heads} does not divide model.d_model={d_model}; or set model.head_width")
+        return d_model // n_heads
+    return next((width for width in (64, 32, 16) if d_model % width == 0), d_model)
+
+
+def resolve_training(cfg: Any, model: ModelConfig) -> list[Derived]:
+    """Fills the open keys of `config.train` and `config.optimizer` in place and returns what was derived.
+
+    The token budget is Chinchilla's; batch and learning rate follow the power laws that DeepSeek LLM fitted
+    in C, the FLOPs of the whole run without the vocabulary's (Bi et al., 2024, section 3.1).
+    """
+    derived: list[Derived] = []
+    train, seq_len = cfg.train, model.max_seq_len
+
+    def fill(section: Any, key: str, name: str, value: Any, source: str) -> None:
+        if section[key] is None:
+            section[key] = value
+            derived.append(Derived(f"{name}.{key}", value, source))
+
+    params = cost.n_params(model)
+    if train.tokens is None and not (train.steps is not None and train.batch_size is not None):
+        fill(
+            train,
+            "tokens",
+            "train",
+            round(train.tokens_per_param * params),
+            f"{train.tokens_per_param:g} a parameter (Hoffmann et al., 2022)",
+        )
+    tokens = train.tokens if train.tokens is not None else train.steps * train.batch_size * seq_len
+    flops = tokens * (cost.flops_per_token(model, seq_len) - 6 * model.vocab_size * model.d_model)
+    law = f"C = {flops:.2g} FLOPs (Bi et al., 2024)"
+    batch = max(1, round(0.2920 * flops**0.3271 / seq_len))
+    fill(train, "batch_size", "train", round_up(batch, 8), f"0.2920 C^0.3271 tokens, {law}")
+    fill(cfg.optimizer, "peak_lr", "optimizer", float(f"{0.3118 * flops**-0.1250:.3g}"), f"0.3118 C^-0.1250, {law}")
+    fill(train, "steps", "train", math.ceil(tokens / (train.batch_size * seq_len)), "tokens / (batch x sequence)")
+    if train.batch_size % train.microbatches:
+        raise UserError(f"train.microbatches={train.microbatches} does not divide train.batch_size={train.batch_size}")
+    return derived
