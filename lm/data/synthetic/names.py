@@ -1,0 +1,77 @@
+"""The words of the world: people, things and places compounded from short common parts.
+
+Every entity is one of two parts put together (Mi·ra, snow·bell, Oak·ford). Train and test share the
+parts, so a tokenizer that saw one split can spell the other, but never a whole: which compounds belong to
+which split is drawn by the world's seed. Colours and numbers are answers, and shared.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import product
+from typing import Literal, get_args
+
+Split = Literal["train", "test"]
+
+COLOURS = ("red", "blue", "green", "yellow", "white", "black", "brown", "pink")
+NUMBERS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
+
+# No second part may begin another second part of its row, or one entity could be found inside another.
+_PERSON = (
+    "Ba Be Bo Da De Do Fa Fe Fi Ga Jo Ju Ka Ke Ki La Le Li Lo Lu Ma Me Mi Mo Na Ne Ni No Pa Pe Pi Ra Re Ri Ro Ru "
+    "Sa Se Si So Su Ta Te Ti To Tu Va Ve Vi Wi Ya Za Ze",
+    "na ra la ta da ma sa ka va ni ri li to lo no ro ko vi ren lyn mon",
+)
+_THING = (
+    "rain sun snow moon star tea milk fruit bird fish sand wind wood tin silk wool glass clay book hand lap toy "
+    "farm corn honey paper",
+    "bell bag ball boat bowl cap cart coat cup drum flag hat horn jar kite lamp pan pot ring rug spoon stool top wheel",
+)
+_PLACE = (
+    "Oak Ash Elm Mill Stone Fern Rose Hill Lark Fox Deer Marsh West East North Long Sand Lake Rock Wind Apple Bee",
+    "ford wood field bridge dale brook port wick stead gate moor water side land view hurst",
+)
+# Compounds that are English words of another meaning, and would read oddly here.
+_UNFIT = (
+    "Beta Data Meta Zeta Soda Demon Lemon Siren Paren Zero Veto Solo Kilo Silo Lava Visa Feta Moto Moron Tuna Wino "
+    "Pita windbag handbag Sandwater"
+)
+_TEST_SHARE = 0.2
+
+
+@dataclass(frozen=True)
+class Entities:
+    """The people, things and places of one split."""
+
+    people: tuple[str, ...]
+    things: tuple[str, ...]
+    places: tuple[str, ...]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter((*self.people, *self.things, *self.places))
+
+
+def entities(seed: int, split: Split) -> Entities:
+    """Returns the entities of a split; the two splits of one seed have none in common.
+
+    Raises:
+        ValueError: a split other than train or test.
+    """
+    if split not in get_args(Split):
+        raise ValueError(f"split={split!r}: the world has {' and '.join(get_args(Split))}")
+    rng = random.Random(f"entities of world {seed}")
+    return Entities(*(_share(_compounds(*parts), rng, split) for parts in (_PERSON, _THING, _PLACE)))
+
+
+def _compounds(firsts: str, seconds: str) -> list[str]:
+    unfit = _UNFIT.split()
+    pairs = product(firsts.split(), seconds.split())
+    return [first + second for first, second in pairs if first.lower() != second and first + second not in unfit]
+
+
+def _share(words: Sequence[str], rng: random.Random, split: Split) -> tuple[str, ...]:
+    shuffled = rng.sample(words, len(words))
+    n_test = round(_TEST_SHARE * len(words))
+    return tuple(sorted(shuffled[:n_test] if split == "test" else shuffled[n_test:]))
