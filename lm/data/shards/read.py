@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import itertools
 import json
+import mmap
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,23 +19,47 @@ from lm.common import manifest
 from lm.common.errors import UserError
 
 # Each open shard holds two file handles, and some systems allow a process no more than 256.
-_OPEN_SHARDS = 16
+_OPEN_SHARDS = 96
+
+
+class _Maps:
+    """The memory maps of a directory's shards, opened on use; all are dropped when pickled."""
+
+    def __init__(self, directory: Path, dtype: np.dtype) -> None:
+        self._directory, self.dtype = directory, dtype
+        self._open: dict[str, tuple[np.ndarray, np.ndarray]] = {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_open": {}}
+
+    def __getitem__(self, stem: str) -> tuple[np.ndarray, np.ndarray]:
+        """Returns a shard's tokens, and its documents' cumulative ends as int64."""
+        maps = self._open.get(stem)
+        if maps is None:
+            # Ends are written unsigned; read signed, or numpy would compare them with signed offsets as floats.
+            maps = self._map(f"{stem}.bin", self.dtype), self._map(f"{stem}-ends.bin", np.dtype("<i8"))
+            if len(self._open) >= _OPEN_SHARDS:
+                # The newest goes: batches visit the shards in turn, and with the oldest gone none would ever be there.
+                self._open.popitem()
+            self._open[stem] = maps
+        return maps
+
+    def _map(self, name: str, dtype: np.dtype) -> np.ndarray:
+        # Not np.memmap, which takes ten times as long to open: what counts where shards outnumber open ones.
+        with open(f"{self._directory}/{name}", "rb") as stream:
+            return np.frombuffer(mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ), dtype)
 
 
 class TokenSource:
-    """One source of one split: its token stream and its documents.
+    """One source of one split: its token stream and its documents. Safe to use from several threads."""
 
-    Safe to use from several threads; when pickled it drops its memory maps, which reopen on use.
-    """
-
-    def __init__(self, directory: Path, name: str, stems: list[str], sizes: dict[str, int], dtype: np.dtype) -> None:
+    def __init__(self, directory: Path, name: str, stems: list[str], sizes: dict[str, int], maps: _Maps) -> None:
         self.name = name
-        self._directory, self._stems, self._dtype = directory, stems, dtype
-        tokens = [sizes[f"{stem}.bin"] // dtype.itemsize for stem in stems]
+        self._directory, self._stems, self._maps = directory, stems, maps
+        tokens = [sizes[f"{stem}.bin"] // maps.dtype.itemsize for stem in stems]
         documents = [sizes[f"{stem}-ends.bin"] // 8 for stem in stems]
         self._first_token = np.cumsum([0, *tokens], dtype=np.int64)  # of each shard, and of none after the last
         self._first_document = np.cumsum([0, *documents], dtype=np.int64)
-        self._maps: dict[int, tuple[np.ndarray, np.ndarray]] = {}
 
     @property
     def n_tokens(self) -> int:
@@ -44,9 +70,6 @@ class TokenSource:
     def n_documents(self) -> int:
         """Number of documents that have tokens."""
         return int(self._first_document[-1])
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_maps": {}}
 
     def __repr__(self) -> str:
         return f"TokenSource({self.name}, stems={self._stems})"
@@ -61,11 +84,12 @@ class TokenSource:
         document_BL = np.empty((len(start_B), length), np.int64)
         shard_B = np.searchsorted(self._first_token, start_B, side="right") - 1
         whole_B = start_B + length <= self._first_token[shard_B + 1]
-        for shard in np.unique(shard_B[whole_B]):
-            rows = np.flatnonzero(whole_B & (shard_B == shard))
+        for shard, rows in _groups(shard_B, np.flatnonzero(whole_B)):
             offset_R = start_B[rows] - self._first_token[shard]
-            tokens, ends = self._map(int(shard))
-            token_BL[rows] = np.lib.stride_tricks.sliding_window_view(tokens, length)[offset_R]
+            tokens, ends = self._maps[self._stems[shard]]
+            # Every window of the shard as a row of an overlapping view: rows are then copied whole.
+            shape, strides = (len(tokens) - length + 1, length), tokens.strides * 2
+            token_BL[rows] = np.ndarray(shape, tokens.dtype, tokens, strides=strides)[offset_R]
             document_BL[rows] = _documents(ends, offset_R, length) + self._first_document[shard]
         for row in np.flatnonzero(~whole_B):
             self._gather_across(int(start_B[row]), token_BL[row], document_BL[row])
@@ -77,7 +101,7 @@ class TokenSource:
         while done < len(token_L):
             turn, position = divmod(start + done, self.n_tokens)
             shard, offset = self._locate(position)
-            tokens, ends = self._map(shard)
+            tokens, ends = self._maps[self._stems[shard]]
             size = min(len(token_L) - done, len(tokens) - offset)
             piece = slice(done, done + size)
             token_L[piece] = tokens[offset : offset + size]
@@ -92,7 +116,11 @@ class TokenSource:
         local = int(index - self._first_document[shard])
         with (self._directory / f"{self._stems[shard]}-docs.jsonl").open(encoding="utf-8") as lines:
             row = json.loads(next(itertools.islice(lines, local, None)))
-        return {**row, "shard": f"{self._stems[shard]}.bin", "offset": int(self._map(shard)[1][local]) - row["tokens"]}
+        return {
+            **row,
+            "shard": f"{self._stems[shard]}.bin",
+            "offset": int(self._maps[self._stems[shard]][1][local]) - row["tokens"],
+        }
 
     def where(self, start: int) -> tuple[str, int]:
         """Returns the shard file that holds a token of the stream, and its offset there in tokens."""
@@ -103,27 +131,26 @@ class TokenSource:
         shard = int(np.searchsorted(self._first_token, start, side="right") - 1)
         return shard, start - int(self._first_token[shard])
 
-    def _map(self, shard: int) -> tuple[np.ndarray, np.ndarray]:
-        maps = self._maps.get(shard)
-        if maps is None:
-            stem = self._directory / self._stems[shard]
-            # Ends are written unsigned; read signed, or numpy would compare them with signed offsets as floats.
-            maps = np.memmap(f"{stem}.bin", self._dtype, "r"), np.memmap(f"{stem}-ends.bin", "<i8", "r")
-            for oldest in list(self._maps)[: len(self._maps) + 1 - _OPEN_SHARDS]:
-                self._maps.pop(oldest, None)
-            self._maps[shard] = maps
-        return maps
+
+def _groups(shard_B: np.ndarray, rows: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
+    """Yields each shard that some of `rows` lie in, with those rows."""
+    rows = rows[np.argsort(shard_B[rows], kind="stable")]
+    shards, first = np.unique(shard_B[rows], return_index=True)
+    for shard, start, stop in zip(shards.tolist(), first, [*first[1:], len(rows)], strict=True):
+        yield shard, rows[start:stop]
 
 
 def _documents(ends: np.ndarray, offset_R: np.ndarray, length: int) -> np.ndarray:
     """Returns the document of every token of windows that lie within one shard, int64 [R, L]."""
-    first_R = np.searchsorted(ends, offset_R, side="right")
-    last_R = np.searchsorted(ends, offset_R + length - 1, side="right")
+    first_R = ends.searchsorted(offset_R, side="right")
+    last_R = ends.searchsorted(offset_R + (length - 1), side="right")
     count_R = last_R - first_R + 1
-    row_of_run = np.repeat(np.arange(len(offset_R)), count_R)
-    document_of_run = np.arange(len(row_of_run)) - np.repeat(np.cumsum(count_R) - count_R - first_R, count_R)
+    row_of_run = np.arange(len(offset_R)).repeat(count_R)
+    document_of_run = np.arange(len(row_of_run)) - (count_R.cumsum() - count_R - first_R).repeat(count_R)
     end_of_run = np.minimum(ends[document_of_run] - offset_R[row_of_run], length) + row_of_run * length
-    return np.repeat(document_of_run, np.diff(end_of_run, prepend=0)).reshape(len(offset_R), length)
+    size_of_run = end_of_run.copy()
+    size_of_run[1:] -= end_of_run[:-1]
+    return document_of_run.repeat(size_of_run).reshape(len(offset_R), length)
 
 
 class Shards:
@@ -134,6 +161,7 @@ class Shards:
         self.vocab_size: int = made.counts["vocab_size"]
         self._counts: dict[str, dict[str, dict[str, Any]]] = made.counts["splits"]
         self._sizes = {entry.name: entry.bytes for entry in made.files}
+        self._maps = _Maps(directory, np.dtype(made.counts["dtype"]))
 
     @classmethod
     def open(cls, directory: str | Path) -> Shards:
@@ -174,8 +202,8 @@ class Shards:
         if name not in self._counts.get(split, {}):
             known = ", ".join(f"{s}/{n}" for s, names in self.splits.items() for n in names)
             raise UserError(f"{self.directory}: no source {split}/{name}; it has {known}")
-        dtype = np.dtype(self.manifest.counts["dtype"])
-        return TokenSource(self.directory, name, self._counts[split][name]["files"], self._sizes, dtype)
+        stems = self._counts[split][name]["files"]
+        return TokenSource(self.directory, name, stems, self._sizes, self._maps)
 
     def n_tokens(self, split: str) -> int:
         """Returns the number of tokens in a split."""
