@@ -5,13 +5,16 @@ Dims: V vocabulary.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Protocol
 
 import numpy as np
 
 from lm.common.errors import UserError
+from lm.data.tokenizer.passages import passages
 
 PAD, BOS, EOS, UNK = "<pad>", "<bos>", "<eos>", "<unk>"
 
@@ -42,7 +45,7 @@ class Tokenizer(Protocol):
 
     def encode(self, text: str) -> list[int]: ...
     def encode_batch(self, texts: Sequence[str]) -> list[np.ndarray]:
-        """Encodes many texts, int32 ids each; the libraries below use all cores."""
+        """Encodes many texts, int32 ids each, on all cores unless the environment has TOKENIZERS_PARALLELISM=false."""
 
     def decode(self, ids: Iterable[int]) -> str:
         """Returns the text; control ids are dropped, and bytes that are no UTF-8 become U+FFFD."""
@@ -84,8 +87,8 @@ class Spec:
             )
 
 
-class Base:
-    """Control tokens and the printable form, for every kind."""
+class Base(ABC):
+    """What every kind shares; a kind adds how to encode."""
 
     def __init__(self, kind: str, control: dict[str, int], pieces: Sequence[bytes], *, lossless: bool) -> None:
         """`pieces` holds the bytes of every token, in order of id; those of control tokens are ignored."""
@@ -108,6 +111,13 @@ class Base:
     def pad_id(self) -> int:
         return self.control[PAD]
 
+    @abstractmethod
+    def encode_batch(self, texts: Sequence[str]) -> list[np.ndarray]:
+        """Encodes many texts, int32 ids each."""
+
+    def encode(self, text: str) -> list[int]:
+        return self.encode_batch([text])[0].tolist()
+
     def decode(self, ids: Iterable[int]) -> str:
         """Joins the tokens' bytes; a sequence that splits a character shows U+FFFD there."""
         return b"".join([self._pieces[id] for id in ids]).decode("utf-8", errors="replace")
@@ -122,3 +132,11 @@ class Base:
             return self._names[id]
         text = self._pieces[id].decode("utf-8", errors="backslashreplace")
         return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def by_passage(texts: Sequence[str], encode: Callable[[list[str]], Sequence[np.ndarray]]) -> list[np.ndarray]:
+    """Encodes texts cut into passages, so that long ones cost no more per byte and occupy all cores."""
+    cut = [list(passages(text)) for text in texts]
+    encoded = iter(encode(list(chain.from_iterable(cut))))
+    parts = [[next(encoded) for _ in passages_] for passages_ in cut]
+    return [part[0] if len(part) == 1 else np.concatenate([np.zeros(0, np.int32), *part]) for part in parts]

@@ -13,6 +13,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 Pair = tuple[int, int]
 
@@ -45,7 +46,7 @@ def count_pairs(counts: dict[tuple[int, ...], int]) -> Counter[Pair]:
     """Counts neighbouring pairs over words, each word as often as it occurs."""
     pairs: Counter[Pair] = Counter()
     for word, count in counts.items():
-        for pair in zip(word, word[1:], strict=False):
+        for pair in pairwise(word):
             pairs[pair] += count
     return pairs
 
@@ -95,7 +96,7 @@ class BPE:
         for word in words(text, self.split_digits):
             symbols = tuple(word.encode())
             while len(symbols) > 1:
-                first = min(zip(symbols, symbols[1:], strict=False), key=lambda pair: rank.get(pair, len(rank)))
+                first = min(pairwise(symbols), key=lambda pair: rank.get(pair, len(rank)))
                 if first not in rank:
                     break
                 symbols = merge(symbols, first, 256 + rank[first])

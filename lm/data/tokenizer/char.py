@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from lm.data.tokenizer.base import UNK, Base, Spec
+from lm.data.tokenizer.base import UNK, Base, Spec, by_passage
 
 _CODE_POINTS = 0x110000
 _BYTES = 256
@@ -28,11 +28,11 @@ class Char(Base):
         self._table = np.full(_CODE_POINTS, -1, np.int32)
         self._table[_code_points(chars)] = np.arange(len(pieces) - len(chars), len(pieces), dtype=np.int32)
 
-    def encode(self, text: str) -> list[int]:
-        return self._encode(text).tolist()
-
     def encode_batch(self, texts: Sequence[str]) -> list[np.ndarray]:
-        return [self._encode(text) for text in texts]
+        return by_passage(texts, self._encode_passages)
+
+    def _encode_passages(self, passages: list[str]) -> list[np.ndarray]:
+        return [self._encode(passage) for passage in passages]
 
     def _encode(self, text: str) -> np.ndarray:
         points = _code_points(text)

@@ -15,9 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from lm.data.tokenizer.base import UNK, Base, Spec
+from lm.data.tokenizer.base import UNK, Base, Spec, by_passage
 from lm.data.tokenizer.bpe import pattern
-from lm.data.tokenizer.optional import library
 
 _BYTES = 256
 _CONTINUES = "##"  # WordPiece's mark of a token that does not begin a word
@@ -29,6 +28,8 @@ class HuggingFace(Base):
 
     def __init__(self, payload: bytes, spec: Spec, to_bytes: Callable[[str], bytes], *, lossless: bool) -> None:
         """`payload` is a tokenizer.json; `to_bytes` says what text a token of its vocabulary stands for."""
+        from tokenizers import Tokenizer
+
         raw = json.loads(payload)
         control = {token["content"]: token["id"] for token in raw.pop("added_tokens")}
         vocabulary = raw["model"]["vocab"]
@@ -36,14 +37,13 @@ class HuggingFace(Base):
         kept = {UNK} if raw["model"].get("unk_token") else set()
         raw["model"]["vocab"] = {token: id for token, id in vocabulary.items() if token not in control.keys() - kept}
         super().__init__(spec.kind, control, pieces, lossless=lossless)
-        self._library = library("tokenizers", spec.kind).Tokenizer.from_str(json.dumps({**raw, "added_tokens": []}))
-
-    def encode(self, text: str) -> list[int]:
-        return self._library.encode(text, add_special_tokens=False).ids
+        self._library = Tokenizer.from_str(json.dumps({**raw, "added_tokens": []}))
 
     def encode_batch(self, texts: Sequence[str]) -> list[np.ndarray]:
-        """Encodes many texts, int32 ids each, on all cores unless TOKENIZERS_PARALLELISM=false."""
-        encodings = self._library.encode_batch_fast(texts, add_special_tokens=False)
+        return by_passage(texts, self._encode_passages)
+
+    def _encode_passages(self, passages: list[str]) -> list[np.ndarray]:
+        encodings = self._library.encode_batch_fast(passages, add_special_tokens=False)
         return [np.array(encoding.ids, np.int32) for encoding in encodings]
 
 
@@ -88,7 +88,8 @@ def fit_byte_bpe(spec: Spec, sample: Iterable[str]) -> bytes:
     Raises:
         UserError: the vocabulary has no room for the bytes.
     """
-    hf = library("tokenizers", spec.kind)
+    import tokenizers as hf
+
     n_control = len(spec.control())
     spec.check_room(n_control + _BYTES, f"{n_control} control tokens and 256 bytes")
     tokenizer = hf.Tokenizer(hf.models.BPE())
@@ -113,7 +114,8 @@ def fit_wordpiece(spec: Spec, sample: Iterable[str]) -> bytes:
     Raises:
         UserError: the vocabulary has no room for any character.
     """
-    hf = library("tokenizers", spec.kind)
+    import tokenizers as hf
+
     n_control = len(spec.control())
     spec.check_room(n_control + 2 * _ALPHABET_SHARE, f"{n_control} control tokens and characters")
     tokenizer = hf.Tokenizer(hf.models.WordPiece(unk_token=UNK))

@@ -16,7 +16,7 @@ KIND = "ids"
 
 
 class Ids(Base):
-    """Text is ids, written in decimal and parted by white space; `token_bytes` is all 0, as nothing is known of them."""
+    """Text is ids, written in decimal and parted by white space; nothing is known of what they stand for."""
 
     def __init__(self, payload: bytes) -> None:
         """`payload` is JSON: {"n_ids": ids that the files may hold, "end_id": the one that ends a document or null}.
@@ -29,12 +29,15 @@ class Ids(Base):
         control |= {name: raw["n_ids"] + n for n, name in enumerate(missing)}
         super().__init__(KIND, control, [b""] * (raw["n_ids"] + len(missing)), lossless=False)
 
-    def encode(self, text: str) -> list[int]:
+    def encode_batch(self, texts: Sequence[str]) -> list[np.ndarray]:
         """Reads the numbers.
 
         Raises:
             UserError: a word that is no id of text.
         """
+        return [np.array(self._read(text), np.int32) for text in texts]
+
+    def _read(self, text: str) -> list[int]:
         ids = []
         for word in text.split():
             id = int(word) if word.isascii() and word.isdigit() else -1
@@ -45,9 +48,6 @@ class Ids(Base):
                 )
             ids.append(id)
         return ids
-
-    def encode_batch(self, texts: Sequence[str]) -> list[np.ndarray]:
-        return [np.array(self.encode(text), np.int32) for text in texts]
 
     def decode(self, ids: Iterable[int]) -> str:
         """Writes the numbers, parted by spaces."""

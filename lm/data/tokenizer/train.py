@@ -13,7 +13,7 @@ from lm.common import manifest
 from lm.common.errors import UserError
 from lm.data.tokenizer import char, huggingface, ids, spm
 from lm.data.tokenizer.base import Spec, Tokenizer
-from lm.data.tokenizer.sample import sample
+from lm.data.tokenizer.passages import sample
 
 STAGE = "tokenizer"
 _LARGEST = 131_072
