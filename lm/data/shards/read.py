@@ -136,7 +136,7 @@ def _groups(shard_B: np.ndarray, rows: np.ndarray) -> Iterator[tuple[int, np.nda
     """Yields each shard that some of `rows` lie in, with those rows."""
     rows = rows[np.argsort(shard_B[rows], kind="stable")]
     shards, first = np.unique(shard_B[rows], return_index=True)
-    for shard, start, stop in zip(shards.tolist(), first, [*first[1:], len(rows)], strict=True):
+    for shard, start, stop in zip(shards.tolist(), first, np.append(first, len(rows))[1:], strict=True):
         yield shard, rows[start:stop]
 
 
