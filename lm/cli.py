@@ -13,8 +13,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 _STAGES = Path(__file__).parent / "stages"
-# What the machine refuses and the user can mend: space, quota, size limits, permissions, read-only media.
-_ENVIRONMENT_ERRNOS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM}
+# What the machine refuses and the user can mend.
+_NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_NO_ACCESS = {errno.EROFS, errno.EACCES, errno.EPERM}
 
 
 def stages() -> dict[str, str]:
@@ -56,11 +57,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     except UserError as error:
         return _fail(arguments[0], str(error))
     except OSError as error:
-        if error.errno not in _ENVIRONMENT_ERRNOS:
+        if error.errno not in _NO_ROOM | _NO_ACCESS:
             raise
-        return _fail(
-            arguments[0], f"{error.filename or 'output'}: {error.strerror}; make room or choose another --workdir"
-        )
+        remedy = "make room" if error.errno in _NO_ROOM else "grant access"
+        where = error.filename or "output"
+        return _fail(arguments[0], f"{where}: {error.strerror}; {remedy}, or choose another --workdir")
     except KeyboardInterrupt:
         return _fail(arguments[0], "interrupted; the same command continues where it was")
 
@@ -83,7 +84,7 @@ def _run(name: str, arguments: list[str]) -> int:
     file, assignments, workdir = "", [], ""
     for argument in arguments:
         if argument in ("-h", "--help"):
-            print(f"lm {name}: {stage.__doc__.strip()}\n")
+            print(f"lm {name}: {(stage.__doc__ or '').strip()}\n")
             print("\n".join(f"  --config.{key}={value!r}" for key, value in configs.flatten(stage.defaults())))
             return 0
         key, equals, value = argument.partition("=")
@@ -97,9 +98,8 @@ def _run(name: str, arguments: list[str]) -> int:
             assignments.append((key.removeprefix("--").removeprefix("config."), value))
     config = configs.load(file) if file else stage.defaults()
     if (made_for := config.get("stage", "")) != name:
-        raise UserError(f"--config={file}: a config for `lm {made_for}`, not for `lm {name}`")
-    if unknown := [key for key, _ in configs.flatten(config) if not configs.is_known(key, stage.defaults())]:
-        raise UserError(f"{file}: {unknown[0]} is not a key of `lm {name}` (`lm {name} --help` lists them)")
+        raise UserError(f"--config={file}: a config for stage {made_for!r}, not for `lm {name}`")
+    configs.check_keys(config, stage.defaults(), file)
     configs.override(config, assignments)
     stage.run(config, Path(workdir) if workdir else None)
     return 0

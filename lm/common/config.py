@@ -12,6 +12,7 @@ import difflib
 import importlib.util
 import json
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ def load(spec: str) -> ConfigDict:
     """Loads `FILE` or `FILE:arg` by calling the file's `get_config(arg)`.
 
     Raises:
-        UserError: the file is missing, does not run, or has no `get_config`.
+        UserError: the file is missing, does not run, or has no `get_config` that takes `arg` and makes a config.
     """
     name, _, arg = spec.partition(":")
     path = Path(name)
@@ -36,15 +37,41 @@ def load(spec: str) -> ConfigDict:
     if path.suffix != ".py" or module_spec is None or module_spec.loader is None:
         raise UserError(f"--config={spec}: not a Python file; give one with get_config()")
     module = importlib.util.module_from_spec(module_spec)
-    try:
+    with _blamed_on(spec):
         module_spec.loader.exec_module(module)
+    if not hasattr(module, "get_config"):
+        raise UserError(f"{path}: defines no get_config(arg); see configs/pretrain/tiny.py")
+    with _blamed_on(spec):
+        config = module.get_config(arg)
+    if not isinstance(config, ConfigDict):
+        raise UserError(f"{path}: get_config() returned {type(config).__name__}, not an ml_collections.ConfigDict")
+    return config
+
+
+@contextmanager
+def _blamed_on(spec: str) -> Iterator[None]:
+    try:
+        yield
     except UserError:
         raise
     except Exception as error:  # whatever a user's file raises is about that file
-        raise UserError(f"{path}: the config does not run: {type(error).__name__}: {error}") from error
-    if not hasattr(module, "get_config"):
-        raise UserError(f"{path}: defines no get_config(arg); see configs/pretrain/tiny.py")
-    return module.get_config(arg)
+        raise UserError(f"--config={spec}: the config does not run: {type(error).__name__}: {error}") from error
+
+
+def check_keys(config: ConfigDict, defaults: ConfigDict, source: str) -> None:
+    """Checks that a config from `source` has the keys of its stage's `defaults`, all of them and no other.
+
+    Raises:
+        UserError: an unknown key (with the nearest known one) or a missing one.
+    """
+    known = dict(flatten(defaults))
+    for key, _ in flatten(config):
+        if not is_known(key, defaults):
+            raise UserError(f"{source}: config.{key}: unknown key{_nearest(key, known)}")
+    if missing := [key for key in known if key not in dict(flatten(config))]:
+        raise UserError(
+            f"{source}: config.{missing[0]} is missing; begin with the stage's defaults, as in configs/pretrain/tiny.py"
+        )
 
 
 def flatten(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -70,7 +97,9 @@ def override(config: ConfigDict, assignments: Iterable[tuple[str, str]]) -> None
         parent = config
         for part in parent_key.split(".") if parent_key else ():
             parent = parent[part]
-        parent[leaf] = _parse(key, text, parent.get_type(leaf))
+        field = dict(parent.items(preserve_field_references=True))[leaf]
+        unset = isinstance(field, FieldReference) and text in ("None", "null")
+        parent[leaf] = None if unset else _parse(key, text, parent.get_type(leaf))
 
 
 def _nearest(key: str, known: Iterable[str]) -> str:
@@ -85,11 +114,9 @@ def _nearest(key: str, known: Iterable[str]) -> str:
 def _parse(key: str, text: str, kind: type) -> Any:
     if kind is str:
         return text
-    if text in ("None", "null"):
-        return None
     try:
         value = ast.literal_eval({"true": "True", "false": "False"}.get(text, text))
-    except (ValueError, SyntaxError):
+    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):  # all that literal_eval raises
         value = text
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
         value = float(value)

@@ -107,9 +107,9 @@ def read(directory: Path, stage: str | None = None) -> Manifest:
     if not path.is_file():
         raise UserError(f"{directory}: no {NAME} here, so no finished stage; run the stage that makes it first")
     try:
-        raw = json.loads(path.read_text())
+        raw = json.loads(path.read_text(encoding="utf-8"))
         manifest = Manifest(**{**raw, "files": tuple(FileEntry(**entry) for entry in raw["files"])})
-    except (json.JSONDecodeError, TypeError, KeyError) as error:
+    except (ValueError, TypeError, KeyError) as error:
         raise UserError(f"{path}: not a manifest ({error}); run the stage that makes it again") from error
     if stage is not None and manifest.stage != stage:
         raise UserError(f"{directory}: made by `lm {manifest.stage}`, but `lm {stage}` output is needed here")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 import time
 from typing import TextIO
@@ -23,10 +24,11 @@ def duration(seconds: float) -> str:
 
 def quantity(value: float) -> str:
     """Formats a count with a metric suffix: `950`, `12.3k`, `4.56M`."""
-    for limit, suffix in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
-        if abs(value) >= limit:
-            return f"{value / limit:.3g}{suffix}"
-    return f"{value:.3g}"
+    for limit, suffix in ((1.0, ""), (1e3, "k"), (1e6, "M"), (1e9, "G")):
+        shown = float(f"{value / limit:.3g}")
+        if abs(shown) < 1000:
+            return f"{shown:g}{suffix}"
+    return f"{value / 1e12:.3g}T"
 
 
 class Progress:
@@ -69,11 +71,12 @@ class Progress:
         if final:
             parts.append(f"in {duration(elapsed)}")
         elif self.total and rate > 0:
-            parts.append(f"ETA {duration((self.total - self.done) / rate)}")
+            parts.append(f"ETA {duration(max(self.total - self.done, 0) / rate)}")
         if note:
             parts.append(note)
         line = "  ".join(parts)
         if self._terminal:
+            line = line[: shutil.get_terminal_size().columns - 1]  # a wrapped line could not be drawn over
             self._stream.write(f"\r\x1b[K{line}" + ("\n" if final else ""))
         else:
             self._stream.write(line + "\n")

@@ -1,0 +1,191 @@
+"""Configs: every key in the defaults, types held, unknown keys refused with the nearest name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ml_collections import ConfigDict, config_dict
+
+from lm.common import config as configs
+from lm.common.errors import UserError
+
+
+def defaults() -> ConfigDict:
+    return ConfigDict(
+        {
+            "stage": "test",
+            "model": {"n_layers": 4, "d_ff": config_dict.placeholder(int), "dtype": config_dict.placeholder(str)},
+            "train": {"rate": 0.5, "resume": True, "betas": (0.9, 0.95), "name": "adamw", "tags": ["a"]},
+            "data": {"mixture": {}},
+        }
+    )
+
+
+def write(path: Path, body: str) -> str:
+    path.write_text(f"from ml_collections import ConfigDict\n{body}\n")
+    return str(path)
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return tmp_path / "mine.py"
+
+
+def test_a_file_is_loaded_with_its_argument(file: Path) -> None:
+    spec = write(file, "def get_config(arg=''):\n    return ConfigDict({'stage': 'test', 'arg': arg})")
+    assert configs.load(spec).arg == ""
+    assert configs.load(f"{spec}:smoke:2").arg == "smoke:2"
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        ("1 / 0", "does not run: ZeroDivisionError"),
+        ("def get_config(:", "does not run: SyntaxError"),
+        ("import nowhere_to_be_found", "does not run: ModuleNotFoundError"),
+        ("x = 1", r"defines no get_config\(arg\)"),
+        ("def get_config(arg=''):\n    return {'stage': 'test'}", "returned dict, not an ml_collections.ConfigDict"),
+        ("def get_config(arg=''):\n    raise KeyError(arg)", "does not run: KeyError"),
+        ("def get_config():\n    return ConfigDict()", "does not run: TypeError"),
+        (
+            "def get_config(arg=''):\n    c = ConfigDict({'n': 1})\n    c.n = 'four'\n    return c",
+            "does not run: TypeError",
+        ),
+    ],
+)
+def test_a_file_that_makes_no_config_is_blamed_by_name(file: Path, body: str, message: str) -> None:
+    with pytest.raises(UserError, match=rf"mine\.py.*{message}"):
+        configs.load(write(file, body))
+
+
+def test_a_missing_file_and_one_that_is_not_python(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no such file"):
+        configs.load(str(tmp_path / "none.py"))
+    (tmp_path / "config.json").write_text("{}")
+    with pytest.raises(UserError, match="not a Python file"):
+        configs.load(str(tmp_path / "config.json"))
+
+
+@pytest.mark.parametrize(
+    ("key", "text", "value"),
+    [
+        ("model.n_layers", "6", 6),
+        ("model.n_layers", "1e3", 1000),
+        ("model.n_layers", "1_000", 1000),
+        ("model.d_ff", "256", 256),
+        ("model.d_ff", "None", None),
+        ("model.d_ff", "null", None),
+        ("model.dtype", "bfloat16", "bfloat16"),
+        ("model.dtype", "null", None),
+        ("train.rate", "1e-3", 1e-3),
+        ("train.rate", "2", 2.0),
+        ("train.resume", "False", False),
+        ("train.resume", "true", True),
+        ("train.betas", "(0.8, 0.9)", (0.8, 0.9)),
+        ("train.betas", "[0.8, 0.9]", (0.8, 0.9)),
+        ("train.name", "None", "None"),
+        ("train.name", "12", "12"),
+        ("train.name", "", ""),
+        ("train.tags", "['b', 'c']", ["b", "c"]),
+    ],
+)
+def test_text_becomes_the_type_of_the_default(key: str, text: str, value: Any) -> None:
+    config = defaults()
+    configs.override(config, [(key, text)])
+    actual = dict(configs.flatten(config))[key]
+    assert actual == value
+    assert type(actual) is type(value)
+
+
+@pytest.mark.parametrize(
+    ("key", "text", "kind"),
+    [
+        ("model.n_layers", "2.5", "int"),
+        ("model.n_layers", "four", "int"),
+        ("model.n_layers", "True", "int"),
+        ("model.n_layers", "None", "int"),
+        ("model.n_layers", "", "int"),
+        ("model.n_layers", "{[]: 1}", "int"),
+        ("model.n_layers", "(" * 500, "int"),
+        ("model.d_ff", "wide", "int"),
+        ("train.rate", "False", "float"),
+        ("train.rate", "fast", "float"),
+        ("train.resume", "1", "bool"),
+        ("train.resume", "yes", "bool"),
+        ("train.betas", "0.9", "tuple"),
+    ],
+)
+def test_a_value_of_the_wrong_type_is_refused_and_changes_nothing(key: str, text: str, kind: str) -> None:
+    config = defaults()
+    with pytest.raises(UserError) as caught:
+        configs.override(config, [(key, text)])
+    assert str(caught.value).startswith(f"config.{key}={text}: expected {kind}, got ")
+    assert config.to_dict() == defaults().to_dict()
+
+
+@pytest.mark.parametrize(
+    ("key", "hint"),
+    [
+        ("model.n_layer", "did you mean config.model.n_layers?"),
+        ("n_layers", "did you mean config.model.n_layers?"),
+        ("xyz", "known: "),
+        ("", "known: "),
+    ],
+)
+def test_an_unknown_key_is_refused_with_the_nearest_name(key: str, hint: str) -> None:
+    with pytest.raises(UserError) as caught:
+        configs.override(defaults(), [(key, "1")])
+    assert f"config.{key}: unknown key; {hint}" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("key", "known"),
+    [
+        ("model.n_layers", True),
+        ("data.mixture", True),
+        ("data.mixture.wiki", True),
+        ("data.mixture.wiki.weight", True),
+        ("model.n_layer", False),
+        ("model.n_layers.x", False),
+        ("model", False),
+        ("nothing", False),
+        ("data.wiki", False),
+    ],
+)
+def test_a_key_is_known_as_a_leaf_or_in_an_open_dictionary(key: str, known: bool) -> None:
+    assert configs.is_known(key, defaults()) is known
+
+
+def test_a_config_has_the_keys_of_its_stage_and_no_other() -> None:
+    config = defaults()
+    config.data.mixture.wiki = 0.5
+    configs.check_keys(config, defaults(), "mine.py")
+    config.train.unlock()
+    config.train.rat = 1
+    with pytest.raises(UserError, match=r"mine\.py: config\.train\.rat: unknown key; did you mean config\.train\.rate"):
+        configs.check_keys(config, defaults(), "mine.py")
+    del config.train.rat
+    del config.train.betas
+    with pytest.raises(UserError, match=r"mine\.py: config\.train\.betas is missing"):
+        configs.check_keys(config, defaults(), "mine.py")
+
+
+def test_to_dict_is_plain_json_in_the_same_order() -> None:
+    plain = configs.to_dict(defaults())
+    assert plain["train"]["betas"] == [0.9, 0.95]
+    assert plain["model"] == {"n_layers": 4, "d_ff": None, "dtype": None}
+    assert plain["data"] == {"mixture": {}}
+    assert type(plain["model"]) is dict
+
+
+def test_differences_name_every_leaf_that_changed() -> None:
+    old, new = defaults(), defaults()
+    assert configs.differences(old, new) == []
+    new.model.n_layers = 6
+    new.data.mixture.wiki = 0.5
+    assert configs.differences(configs.to_dict(old), configs.to_dict(new)) == [
+        ("model.n_layers", 4, 6),
+        ("data.mixture.wiki", None, 0.5),
+    ]
