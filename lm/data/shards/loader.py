@@ -22,7 +22,7 @@ from lm.data.shards.read import Shards, TokenSource
 Batch = dict[str, np.ndarray]
 """tokens, targets, segments (1.. by document within the window; 0 is padding), positions (from 0 in each document),
 all int32 [B, T]; loss_mask float32 [B, T], 0 where the target belongs to another document than the input, or to
-none; index int32 [B], the example's number, -1 for a row of padding."""
+none; index int32 [B], the low bits of the example's number, -1 for a row of padding."""
 
 
 @dataclass(frozen=True)
@@ -47,12 +47,7 @@ class Examples:
         """Returns examples [first_index, first_index + size)."""
         index_B = np.arange(first_index, first_index + size, dtype=np.int64)
         source_B, start_B = self.locate(index_B)
-        token_BL = np.empty((size, self.seq_len + 1), np.int32)
-        document_BL = np.empty((size, self.seq_len + 1), np.int64)
-        for source in np.unique(source_B):
-            rows = source_B == source
-            token_BL[rows], document_BL[rows] = self.sources[source].gather(start_B[rows], self.seq_len + 1)
-        return _batch(token_BL, document_BL, index_B)
+        return _batch(self.sources, source_B, start_B, index_B, self.seq_len)
 
     def provenance(self, index: int) -> dict[str, Any]:
         """Returns where an example came from: source, shard file, token offset there, and its documents' ids."""
@@ -181,25 +176,27 @@ def evaluation_batches(
 def _evaluation_batch(
     sources: Sequence[TokenSource], windows: list[tuple[int, int]], first: int, seq_len: int, batch_size: int
 ) -> Batch:
-    token_BL = np.zeros((batch_size, seq_len + 1), np.int32)
-    document_BL = np.zeros((batch_size, seq_len + 1), np.int64)
-    predicted_B, index_B = np.zeros(batch_size, np.int64), np.full(batch_size, -1, np.int64)
-    for row, (number, start) in enumerate(windows):
-        source = sources[number]
-        predicted_B[row], index_B[row] = min(seq_len, source.n_tokens - 1 - start), first + row
-        valid = slice(predicted_B[row] + 1)
-        token_1L, document_1L = source.gather(np.array([start]), int(predicted_B[row]) + 1)
-        token_BL[row, valid], document_BL[row, valid] = token_1L[0], document_1L[0]
-    batch = _batch(token_BL, document_BL, index_B)
-    padding_BT = np.arange(seq_len) >= predicted_B[:, None]
-    for values_BT in (v for name, v in batch.items() if name != "index"):
+    padding = batch_size - len(windows)
+    source_B, start_B = np.array([*windows, *[windows[0]] * padding], np.int64).T
+    index_B = np.concatenate([np.arange(first, first + len(windows)), np.full(padding, -1)])
+    batch = _batch(sources, source_B, start_B, index_B, seq_len)
+    left_B = np.array([source.n_tokens - 1 for source in sources])[source_B] - start_B
+    padding_BT = np.arange(seq_len) >= np.where(index_B < 0, 0, left_B)[:, None]
+    for values_BT in (values for name, values in batch.items() if name != "index"):
         values_BT[padding_BT] = 0
     return batch
 
 
-def _batch(token_BL: np.ndarray, document_BL: np.ndarray, index_B: np.ndarray) -> Batch:
-    """Builds a batch from windows of T + 1 tokens and the document of each."""
-    size, seq_len = token_BL.shape[0], token_BL.shape[1] - 1
+def _batch(
+    sources: Sequence[TokenSource], source_B: np.ndarray, start_B: np.ndarray, index_B: np.ndarray, seq_len: int
+) -> Batch:
+    """Builds a batch from windows of T + 1 tokens, given each one's source and its first token in there."""
+    size = len(index_B)
+    token_BL = np.empty((size, seq_len + 1), np.int32)
+    document_BL = np.empty((size, seq_len + 1), np.int64)
+    for number in np.unique(source_B):
+        rows = source_B == number
+        token_BL[rows], document_BL[rows] = sources[number].gather(start_B[rows], seq_len + 1)
     same_BT = document_BL[:, 1:] == document_BL[:, :-1]
     column_T = np.arange(seq_len, dtype=np.int32)
     # The first column of each token's document, carried along the row.

@@ -160,7 +160,7 @@ class _SourceWriter:
 
     def _end_document(self, piece: Piece) -> None:
         row = {"id": piece.id, "source": piece.source, "tokens": self._document_tokens, "bytes": self._document_bytes}
-        self._rows.append(json.dumps(row, ensure_ascii=False).encode() + b"\n")
+        self._rows.append(json.dumps(row).encode() + b"\n")
         self._shard_tokens += self._document_tokens
         self._ends.append(self._shard_tokens)
         self.documents += 1

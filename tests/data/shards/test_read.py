@@ -11,7 +11,7 @@ import pytest
 from lm.common import manifest
 from lm.common.errors import UserError
 from lm.data import tokenizer as tokenizers
-from lm.data.shards import Shards
+from lm.data.shards import Shards, read
 
 Make = Callable[..., Shards]
 Texts = Callable[..., list[str]]
@@ -47,6 +47,20 @@ def test_gather_equals_a_plain_loop_across_shards_and_around_the_end(
             where = [divmod(i, n) for i in range(start, start + length)]
             assert token_BL[row].tolist() == [tokens[i] for _, i in where]
             assert document_BL[row].tolist() == [documents[i] + turn * len(texts) for turn, i in where]
+
+
+def test_only_so_many_shards_are_open_at_a_time(
+    make_shards: Make, random_texts: Texts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shards = make_shards({"train": {"a": random_texts(6, 20)}}, shard_tokens=1)
+    source = shards.source("train", "a")
+    starts = np.random.default_rng(0).integers(0, source.n_tokens, 300)
+    expected = source.gather(starts, 5)
+    assert len(shards._maps._open) == 20
+    monkeypatch.setattr(read, "_OPEN_SHARDS", 3)
+    few = Shards.open(shards.directory)
+    np.testing.assert_array_equal(few.source("train", "a").gather(starts, 5), expected)
+    assert len(few._maps._open) == 3
 
 
 @pytest.mark.parametrize("shard_tokens", [60, 10**8])

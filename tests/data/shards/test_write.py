@@ -2,10 +2,11 @@ from __future__ import annotations
 
 import errno
 import itertools
+import os
+import resource
 import signal
 import subprocess
 import sys
-import textwrap
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -198,29 +199,56 @@ def test_a_failed_attempt_leaves_the_finished_one_as_it_was(
     assert {path: path.read_bytes() for path in shards.directory.rglob("*") if path.is_file()} == before
 
 
+def test_a_disk_that_takes_no_more_leaves_nothing(make_shards: Make, tmp_path: Path) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, hard))
+    try:
+        with pytest.raises(OSError, match="File too large"):
+            make_shards({"train": {"a": ["small"] * 10, "b": ["words and words\n" * 10_000] * 2}})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
+
+
 KILLED_WRITER = """
-import os, signal, sys
+import multiprocessing, os, signal, sys
 from pathlib import Path
 from lm.data.readers import Document
-from lm.data.shards import write_shards
+from lm.data.shards import encode, write_shards
+
+encode._TASK_CHARACTERS = 10_000
 
 def documents():
     for number in range(100):
         if number == 50:
+            print(*(worker.pid for worker in multiprocessing.active_children()), flush=True)
             os.kill(os.getpid(), signal.SIGKILL)
         yield Document(str(number), "words and words\\n" * 10_000, "a")
 
-write_shards({"train": {"a": documents()}}, Path(sys.argv[1]), Path(sys.argv[2]), config={}, inputs={}, bos=False,
-             eos=True, shard_tokens=500_000, workers=1)
+if __name__ == "__main__":
+    write_shards({"train": {"a": documents()}}, Path(sys.argv[1]), Path(sys.argv[2]), config={}, inputs={}, bos=False,
+                 eos=True, shard_tokens=500_000, workers=int(sys.argv[3]))
 """
 
 
-def test_a_killed_writer_leaves_nothing_that_reads_and_is_cleaned_up_after(
-    make_shards: Make, char_dir: Path, tmp_path: Path
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_killed_writer_leaves_nothing_that_reads_or_runs_and_is_cleaned_up_after(
+    make_shards: Make, char_dir: Path, tmp_path: Path, workers: int
 ) -> None:
     output = tmp_path / "shards"
-    command = [sys.executable, "-c", textwrap.dedent(KILLED_WRITER), str(char_dir), str(output)]
-    assert subprocess.run(command, check=False, cwd=Path(write.__file__).parents[3]).returncode == -signal.SIGKILL
+    script = tmp_path / "killed.py"
+    script.write_text(KILLED_WRITER)
+    root = str(Path(write.__file__).parents[3])
+    killed = subprocess.run(  # returns when the output's last holder has ended, so the workers too
+        [sys.executable, str(script), str(char_dir), str(output), str(workers)],
+        check=False,
+        env=os.environ | {"PYTHONPATH": root},
+        stdout=subprocess.PIPE,
+        text=True,
+        timeout=60,
+    )
+    assert killed.returncode == -signal.SIGKILL
+    assert len(killed.stdout.split()) == (workers if workers > 1 else 0)
     assert len(list(output.glob("*.bin"))) > 3
     with pytest.raises(UserError, match="no finished stage"):
         Shards.open(output)
