@@ -54,7 +54,6 @@ class Checkpoints:
         async_save: bool = True,
     ) -> None:
         assert keep_last >= 1, "a run without its newest checkpoint cannot be resumed"
-        assert keep_best >= 0
         self.directory = directory.absolute()
         self._keep_last, self._keep_best = keep_last, keep_best
         self._best_metric, self._async = best_metric, async_save
@@ -145,14 +144,19 @@ class Checkpoints:
         candidates = [known for known in reversed(self.steps()) if step is None or known <= step]
         if not candidates or (step is not None and candidates[0] != step):
             raise self._no_such(step)
+        damaged: dict[int, str] = {}
         for candidate in candidates:
             try:
-                return self._restore(candidate, like)
+                restored = self._restore(candidate, like)
             except integrity.DamagedError as error:
                 if not fallback:
                     raise UserError(f"{self.directory / str(candidate)}: {error}; {_FALLBACK}") from error
-                self._put_aside(candidate, str(error))
-        raise UserError(f"{self.directory}: none of the checkpoints {candidates} verifies; start the run anew")
+                damaged[candidate] = str(error)
+                continue
+            self._put_aside(damaged)
+            return restored
+        reasons = "; ".join(f"{known}: {why}" for known, why in damaged.items())
+        raise UserError(f"{self.directory}: no checkpoint verifies ({reasons}); begin again in another --workdir")
 
     def restore_params(
         self, step: int | None = None, *, best: bool = False, prefix: str = "params"
@@ -166,28 +170,21 @@ class Checkpoints:
             UserError: no checkpoint, or a leaf that does not verify.
         """
         self.wait()
+        if step is None and best:
+            step = self.best()
         if step is None:
-            step = (self.best() if best else None) or self.latest()
+            step = self.latest()
         if step is None or step not in self.steps():
             raise self._no_such(step)
         try:
             record = self._record(step)
-            names = [name for name in record["leaves"] if name.startswith(f"{prefix}.")]
-            assert names, f"the state has no {prefix}"
-            arrays = self._read(
-                step, {name: record["leaves"][name] for name in names}, lambda array, _: jax.device_put(array)
-            )
+            leaves = {name: saved for name, saved in record["leaves"].items() if name.startswith(f"{prefix}.")}
+            assert leaves, f"the state has no {prefix}"
+            arrays = self._read(step, leaves, lambda array, _: jax.device_put(array))
         except integrity.DamagedError as error:
             others = [known for known in self.steps() if known != step]
             raise UserError(f"{self.directory / str(step)}: {error}; other checkpoints here: {others}") from error
-        params: dict[str, Any] = {}
-        for name in names:
-            *parents, leaf = name.removeprefix(f"{prefix}.").split(".")
-            node = params
-            for parent in parents:
-                node = node.setdefault(parent, {})
-            node[leaf] = arrays[name]
-        return step, params, record["extra"]
+        return step, integrity.nested(arrays)[prefix], record["extra"]
 
     def _restore(self, step: int, like: Any) -> Restored:
         record = self._record(step)
@@ -280,14 +277,16 @@ class Checkpoints:
         if manager is not None:
             manager.close()
 
-    def _put_aside(self, step: int, why: str) -> None:
-        source = self.directory / str(step)
-        target = next(path for n in range(1000) if not (path := source.with_name(f"{step}.damaged-{n}")).exists())
-        if jax.process_index() == 0:
-            source.rename(target)
-        self._scores.pop(step, None)
-        self._drop_manager()  # it remembers the step
-        print(f"{source}: {why}; put aside as {target.name}, trying the next older checkpoint", file=sys.stderr)
+    def _put_aside(self, damaged: Mapping[int, str]) -> None:
+        if damaged:
+            self._drop_manager()  # it remembers the steps
+        for step, why in damaged.items():
+            source = self.directory / str(step)
+            target = next(path for n in range(1000) if not (path := source.with_name(f"{step}.damaged-{n}")).exists())
+            if jax.process_index() == 0:
+                source.rename(target)
+            self._scores.pop(step, None)
+            print(f"{source}: {why}; put aside as {target.name}, going back to an older one", file=sys.stderr)
 
     def _no_such(self, step: int | None) -> UserError:
         if step is None:

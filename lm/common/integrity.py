@@ -42,6 +42,18 @@ def _key_name(key: Any) -> str:
     raise TypeError(f"a PyTree key without a name: {key!r}")
 
 
+def nested(leaves: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns the nested dicts that the dotted paths describe."""
+    tree: dict[str, Any] = {}
+    for name, leaf in leaves.items():
+        *parents, last = name.split(".")
+        node = tree
+        for parent in parents:
+            node = node.setdefault(parent, {})
+        node[last] = leaf
+    return tree
+
+
 def host_copy(array: jax.Array | np.ndarray) -> np.ndarray:
     """Returns the whole of an array, wherever its shards lie, on this host; nothing stays cached on `array`."""
     if not isinstance(array, jax.Array):
