@@ -23,8 +23,8 @@ class Tokenizer(Protocol):
     """Text to token ids and back.
 
     `encode` never yields an id of `control`, whatever the text spells, except `<unk>` in the kinds that have
-    no byte fallback: control tokens are put in by id, never by text. Text must be valid Unicode; a lone
-    surrogate raises UnicodeEncodeError.
+    no byte fallback: control tokens are put in by id, never by text. Text that is no valid Unicode, with half a
+    surrogate pair in it, raises UserError.
     """
 
     @property
@@ -135,8 +135,22 @@ class Base(ABC):
 
 
 def by_passage(texts: Sequence[str], encode: Callable[[list[str]], Sequence[np.ndarray]]) -> list[np.ndarray]:
-    """Encodes texts cut into passages, so that long ones cost no more per byte and occupy all cores."""
+    """Encodes texts cut into passages, so that long ones cost no more per byte and occupy all cores.
+
+    Raises:
+        UserError: a text with half a surrogate pair.
+    """
+    for text in texts:
+        _check_unicode(text)
     cut = [list(passages(text)) for text in texts]
     encoded = iter(encode(list(chain.from_iterable(cut))))
     parts = [[next(encoded) for _ in passages_] for passages_ in cut]
     return [part[0] if len(part) == 1 else np.concatenate([np.zeros(0, np.int32), *part]) for part in parts]
+
+
+def _check_unicode(text: str) -> None:
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        near = ascii(text[max(0, error.start - 20) : error.end])
+        raise UserError(f"text to encode: half a surrogate pair, which is no character, in {near}; drop it") from error

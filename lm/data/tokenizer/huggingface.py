@@ -20,7 +20,7 @@ from lm.data.tokenizer.bpe import pattern
 
 _BYTES = 256
 _CONTINUES = "##"  # WordPiece's mark of a token that does not begin a word
-_ALPHABET_SHARE = 4  # at most 1/4 of a WordPiece vocabulary goes to single characters, twice over
+_SMALLEST = 32  # WordPiece tokens, so that characters and their merges both find room
 
 
 class HuggingFace(Base):
@@ -117,12 +117,13 @@ def fit_wordpiece(spec: Spec, sample: Iterable[str]) -> bytes:
     import tokenizers as hf
 
     n_control = len(spec.control())
-    spec.check_room(n_control + 2 * _ALPHABET_SHARE, f"{n_control} control tokens and characters")
+    spec.check_room(n_control + _SMALLEST, f"{n_control} control tokens and characters")
     tokenizer = hf.Tokenizer(hf.models.WordPiece(unk_token=UNK))
     digits = [hf.pre_tokenizers.Digits(individual_digits=True)] if spec.split_digits else []
     tokenizer.pre_tokenizer = hf.pre_tokenizers.Sequence([hf.pre_tokenizers.BertPreTokenizer(), *digits])
     tokenizer.decoder = hf.decoders.WordPiece(prefix=_CONTINUES, cleanup=False)
-    alphabet = _alphabet(sample, (spec.limit - n_control) // (2 * _ALPHABET_SHARE))
+    # A quarter to characters that begin a word and a quarter to the same inside words, at most.
+    alphabet = _alphabet(sample, (spec.limit - n_control) // 4)
     trainer = hf.trainers.WordPieceTrainer(
         vocab_size=spec.limit - n_control + 1,  # its <unk> is one of our control tokens
         min_frequency=2,

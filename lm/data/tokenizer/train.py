@@ -74,6 +74,12 @@ def train(
         raise UserError("tokenizer: the text is empty, so there is nothing to learn tokens from; check data.path")
     # All characters of the corpus must be known, so they are collected from all of it.
     payload, tokenizer = fit(config, passages if config["kind"] != "char" else texts)
+    wanted, largest = config["vocab_size"], tokenizer.vocab_size
+    if wanted is not None and largest < wanted:
+        raise UserError(
+            f"tokenizer.vocab_size={wanted}: the text supports {largest} tokens of kind {tokenizer.kind} at most;"
+            f" use {largest} or less, leave it unset, or give more text"
+        )
     output.mkdir(parents=True, exist_ok=True)
     file = output / f"tokenizer-{manifest.attempt_id()}.{_KINDS[config['kind']].suffix}"
     file.write_bytes(payload)
@@ -97,18 +103,14 @@ def train(
 def fit(config: Mapping[str, Any], texts: Iterable[str]) -> tuple[bytes, Tokenizer]:
     """Trains on all of these texts; returns the file's content and the tokenizer.
 
+    Its vocabulary is smaller than the config asks for where the text supports no more.
+
     Raises:
-        UserError: a vocabulary larger than the text supports.
+        UserError: the vocabulary has no room for what the kind must hold.
     """
     spec = _spec(config, limit=config["vocab_size"] or _derived_size(config["kind"], texts))
     payload = _KINDS[spec.kind].fit(spec, texts)
-    tokenizer = _KINDS[spec.kind].open(payload, spec)
-    if config["vocab_size"] and tokenizer.vocab_size < config["vocab_size"]:
-        raise UserError(
-            f"tokenizer.vocab_size={config['vocab_size']}: the text supports {tokenizer.vocab_size} tokens of kind"
-            f" {spec.kind} at most; use {tokenizer.vocab_size} or less, leave it unset, or give more text"
-        )
-    return payload, tokenizer
+    return payload, _KINDS[spec.kind].open(payload, spec)
 
 
 def load(directory: Path) -> Tokenizer:
