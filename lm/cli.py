@@ -8,6 +8,7 @@ from __future__ import annotations
 import ast
 import errno
 import importlib
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -107,7 +108,13 @@ def _run(name: str, arguments: list[str]) -> int:
 
 def entry() -> None:
     """Console-script entry point."""
-    sys.exit(main())
+    try:
+        code = main()
+        sys.stdout.flush()
+    except BrokenPipeError:  # whoever reads, such as `| head`, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else the flush at exit fails once more
+        code = 1
+    sys.exit(code)
 
 
 if __name__ == "__main__":

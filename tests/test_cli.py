@@ -201,6 +201,23 @@ def test_exit_codes_of_the_process() -> None:
     assert "ZeroDivisionError" in fault.stderr
 
 
+def test_a_reader_that_leaves_early_ends_the_command_quietly() -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-c", "from lm import cli; import sys; sys.stdin.read(); sys.argv = ['lm']; cli.entry()"],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    assert process.stdin is not None
+    assert process.stdout is not None
+    assert process.stderr is not None
+    process.stdout.close()
+    process.stdin.close()
+    assert (process.stderr.read(), process.wait(60)) == (b"", 1)
+    process.stderr.close()
+
+
 @pytest.mark.parametrize("name", sorted(cli.stages()))
 def test_every_stage_has_a_line_of_help_and_defaults_under_its_name(
     name: str, capsys: pytest.CaptureFixture[str]
