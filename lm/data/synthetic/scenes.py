@@ -70,36 +70,47 @@ def homes(cast: Cast) -> Scene:
 _IS_AT = ("{person} is in {place}.", "{person} wakes up in {place}.")
 _MOVES = ("{person} goes to {place}.", "{person} walks to {place}.", "Then {person} goes to {place}.")
 _WHERE_NOW = ("Where is {person} now?", "Where is {person}?", "In which town is {person} now?")
+_WHERE_BEFORE = ("Where was {person} before?", "Where was {person} at first?")
 
 
 def journeys(cast: Cast) -> Scene:
-    """Two people are in two towns; one or both go somewhere else."""
+    """Two people are in two towns; one or both go somewhere else. Every town named is the answer to one question."""
     people, places = cast.people(2), cast.places(4)
     at = dict(zip(people, places[:2], strict=True))
     lines = [cast.one(_IS_AT).format(person=person, place=at[person]) for person in people]
     movers = cast.some(people, cast.number(1, 2))
-    for person, place in zip(movers, places[2:], strict=False):
-        at[person] = place
-        lines.append(cast.one(_MOVES).format(person=person, place=place))
     named = places[: 2 + len(movers)]
-    return Scene(" ".join(lines), [Ask("move", cast.one(_WHERE_NOW).format(person=p), at[p], named) for p in people])
+    asks = []
+    for person, place in zip(movers, named[2:], strict=True):
+        lines.append(cast.one(_MOVES).format(person=person, place=place))
+        asks.append(Ask("move", cast.one(_WHERE_BEFORE).format(person=person), at[person], named))
+        at[person] = place
+    asks += [Ask("move", cast.one(_WHERE_NOW).format(person=person), at[person], named) for person in people]
+    return Scene(" ".join(lines), asks)
 
 
-_HAS = ("{person} has a {thing}.", "{person} has the {thing}.")
-_GIVES = ("{person} gives the {thing} to {other}.", "{person} hands the {thing} to {other}.")
+_HAS_ONE = ("{person} has a {thing}.", "{person} owns a {thing}.")
+_HAS_TWO = ("{person} has a {thing} and a {other}.", "{person} owns a {thing} and a {other}.")
+_GIVES = ("{person} gives the {thing} to {friend}.", "{person} hands the {thing} to {friend}.")
 _WHO_NOW = ("Who has the {thing} now?", "Who has the {thing}?", "Who holds the {thing} now?")
 
 
 def gifts(cast: Cast) -> Scene:
-    """Two people have a thing each; one of the things is given to a third."""
-    people, things = cast.people(3), cast.things(2)
-    holder = dict(zip(things, people[:2], strict=True))
-    lines = [cast.one(_HAS).format(person=holder[thing], thing=thing) for thing in things]
-    given = cast.one(things)
-    lines.append(cast.one(_GIVES).format(person=holder[given], thing=given, other=people[2]))
-    holder[given] = people[2]
+    """Of three people, one keeps a thing, one gives one of two away, and one gets it: each has one in the end."""
+    giver, keeper, friend = people = cast.people(3)
+    given, left, kept = cast.things(3)
+    first, second = cast.some((given, left), 2)
+    lines = [
+        cast.one(_HAS_TWO).format(person=giver, thing=first, other=second),
+        cast.one(_HAS_ONE).format(person=keeper, thing=kept),
+    ]
+    if cast.chance(0.5):
+        lines.reverse()
+    lines.append(cast.one(_GIVES).format(person=giver, thing=given, friend=friend))
+    holders = ((given, friend), (left, giver), (kept, keeper))
     return Scene(
-        " ".join(lines), [Ask("holder", cast.one(_WHO_NOW).format(thing=t), holder[t], people) for t in things]
+        " ".join(lines),
+        [Ask("holder", cast.one(_WHO_NOW).format(thing=thing), holder, people) for thing, holder in holders],
     )
 
 
@@ -232,7 +243,7 @@ _SCALES = (
 
 
 def scales(cast: Cast) -> Scene:
-    """Of three people, each neighbouring pair is compared; the ends follow."""
+    """Of three people, each neighbouring pair is compared; who is first, in between and last follows."""
     top, middle, bottom = people = cast.people(3)
     above, below, most, least = cast.one(_SCALES)
     lines = [
@@ -241,7 +252,8 @@ def scales(cast: Cast) -> Scene:
     ]
     if cast.chance(0.5):
         lines.reverse()
-    asks = [Ask("extreme", f"Who is the {most}?", top, people), Ask("extreme", f"Who is the {least}?", bottom, people)]
+    questions = (f"Who is the {most}?", f"Who is neither the {most} nor the {least}?", f"Who is the {least}?")
+    asks = [Ask("rank", question, person, people) for question, person in zip(questions, people, strict=True)]
     return Scene(" ".join(lines), asks)
 
 
@@ -255,7 +267,7 @@ SCENES: dict[Callable[[Cast], Scene], tuple[str, ...]] = {
     amounts: ("compare",),
     crowds: ("count",),
     races: ("order",),
-    scales: ("extreme",),
+    scales: ("rank",),
 }
 """Every scene with entities in it, and the kinds of question that it can ask."""
 
