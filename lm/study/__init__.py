@@ -1,1 +1,1 @@
-"""Looking at runs: the HTML report."""
+"""Looking at runs: the HTML report, its figures, and what both are read from."""
