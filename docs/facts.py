@@ -1,0 +1,271 @@
+"""Facts: every number, word and table that the chapters take from the code and a run, by name.
+
+A fact is made ready for print here, so that chapters only say where it stands: a string, or the rows of a table.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from run_view import WINDOW, Run
+
+import lm
+from lm.common import manifest
+from lm.common.checkpoint import Checkpoints
+from lm.common.errors import UserError
+from lm.common.progress import quantity
+from lm.data.shards import order
+from lm.data.tokenizer.bpe import BPE, words
+from lm.infer.sampling import Sampling
+from lm.model import cost
+from lm.model.roles import ROLES, is_stacked, role_of
+from lm.train import defaults, sizing
+from lm.train import run as runs
+
+Fact = str | list[list[str]]
+USE = re.compile(r'(?:fact|printed|facttable)\(\s*"([^"]+)"')
+TEXT = "the sailor told the tale of the tallest sail"
+N_MERGES = 12
+DIALS = (2, 4, 8, 12, 16, 24)
+_ATTEMPT = re.compile(r"-[0-9a-f]{8}(?=[-.])")
+
+
+def check_used(chapters: Sequence[Path]) -> None:
+    """Checks that every fact the chapters use is one this module makes.
+
+    Raises:
+        UserError: one is not; chapter and name are named.
+    """
+    for chapter in chapters:
+        for name in USE.findall(chapter.read_text(encoding="utf-8")):
+            if name not in FACTS:
+                raise UserError(f"{chapter.name}: fact {name}: docs/facts.py makes none of that name; add it to FACTS")
+
+
+def collect(run: Run) -> dict[str, Fact]:
+    """Returns every fact by name."""
+    return {name: make(run) for name, make in FACTS.items()}
+
+
+def visible(text: str) -> str:
+    """Returns text with spaces and line ends made visible."""
+    return text.replace(" ", "␣").replace("\n", "⏎")
+
+
+def _pieces(run: Run, ids: Sequence[int]) -> list[str]:
+    return [visible(run.tokenizer.decode([id]) or run.tokenizer.piece(id)) for id in ids]
+
+
+def _number(value: float, digits: int = 3) -> str:
+    return f"{value:,.{digits}f}"
+
+
+def _last(name: str, digits: int = 3) -> Callable[[Run], Fact]:
+    return lambda run: _number(run.series(name)[1][-1], digits)
+
+
+def _first_document(run: Run) -> str:
+    text = run.tokenizer.decode(run.document_ids(run.held_out).tolist())
+    return text if len(text) <= 600 else text[:600] + " …"
+
+
+def _tokenized(run: Run) -> Fact:
+    ids = run.document_ids(run.held_out)[:36].tolist()
+    return " ".join(_pieces(run, ids))
+
+
+def _control(run: Run) -> Fact:
+    return [[name, str(id)] for name, id in sorted(run.tokenizer.control.items(), key=lambda item: item[1])][:5]
+
+
+def _merges(run: Run) -> Fact:
+    tokenizer = BPE.train([TEXT], N_MERGES)
+    pieces = [visible(piece.decode("utf-8", errors="backslashreplace")) for piece in tokenizer.pieces()]
+    return [[str(256 + n), f"{pieces[a]} + {pieces[b]}", pieces[256 + n]] for n, (a, b) in enumerate(tokenizer.merges)]
+
+
+def _bpe_tokens(text: str) -> str:
+    tokenizer = BPE.train([TEXT], N_MERGES)
+    pieces = tokenizer.pieces()
+    return " · ".join(visible(pieces[id].decode("utf-8", errors="backslashreplace")) for id in tokenizer.encode(text))
+
+
+def _longest_tokens(run: Run) -> Fact:
+    _, tokenizer = run.bpe
+    pieces = sorted({piece.decode("utf-8", errors="replace") for piece in tokenizer.pieces()[256:]}, key=len)
+    return ", ".join(f"“{visible(piece)}”" for piece in pieces[-5:])
+
+
+def _shard_files(run: Run) -> Fact:
+    entries = manifest.read(run.shards.directory).files
+    return [[_ATTEMPT.sub("-…", entry.name), f"{entry.bytes:,}"] for entry in entries]
+
+
+def _window(run: Run) -> Fact:
+    _, row = run.boundary_example
+    columns = [_pieces(run, row["tokens"].tolist()), _pieces(run, row["targets"].tolist())]
+    columns += [[f"{value:g}" for value in row[name].tolist()] for name in ("segments", "positions", "loss_mask")]
+    return [list(cells) for cells in zip(*columns, strict=True)]
+
+
+def _provenance(run: Run) -> Fact:
+    found = run.examples(WINDOW).provenance(run.boundary_example[0])
+    return _ATTEMPT.sub("-…", json.dumps(found, indent=1, ensure_ascii=False))
+
+
+def _windows_by_epoch(run: Run) -> Fact:
+    size = 8
+    index = np.arange(size)
+    rows = []
+    for epoch in range(3):
+        key = np.full(size, order.key_of(0, epoch), np.uint64)
+        rows.append([str(epoch), *map(str, order.permute(index, size, key).tolist())])
+    return rows
+
+
+def _interleaved(run: Run) -> Fact:
+    source, _ = order.interleave(np.arange(20), (0.5, 0.3, 0.2))
+    return " ".join("abc"[number] for number in source.tolist())
+
+
+def _parameters(run: Run) -> Fact:
+    config = run.model.config
+    rows = []
+    for name, shape, count in cost.parameter_table(config):
+        path = tuple(name.split("/"))
+        role = role_of(path)
+        std = role.std(shape[int(is_stacked(path)) :], config)
+        start = "all 1" if std is None else f"{std:.4f}"
+        rows.append([name, " × ".join(map(str, shape)), f"{count:,}", start, role.group])
+    return rows
+
+
+def _roles(run: Run) -> Fact:
+    def start(group: str, residual: bool) -> str:
+        if group == "vector":
+            return "all 1"
+        return "0.02" if group == "embedding" else "1/√fan-in" + (" / √2L" if residual else "")
+
+    return [
+        [name, ", ".join(role.axes), role.group, start(role.group, role.residual), "yes" if role.decay else "no"]
+        for name, role in ROLES.items()
+    ]
+
+
+def _sizes(run: Run) -> Fact:
+    rows = []
+    for dial in DIALS:
+        cfg = defaults.pretrain()
+        cfg.model.size, cfg.model.max_seq_len = dial, 1024
+        model, _ = sizing.resolve_model(cfg.model, 32_768, "bfloat16")
+        sizing.resolve_training(cfg, model)
+        tokens = cfg.train.steps * cfg.train.batch_size * model.max_seq_len
+        flops = tokens * cost.flops_per_token(model, model.max_seq_len)
+        counts = [quantity(cost.n_params(model)), quantity(tokens), f"{flops:.1e}"]
+        training = [str(cfg.train.batch_size), f"{cfg.train.steps:,}", f"{cfg.optimizer.peak_lr:.2g}"]
+        rows.append([str(dial), str(model.d_model), *counts, *training])
+    return rows
+
+
+def _records(run: Run) -> Fact:
+    with Checkpoints(run.directory / runs.CHECKPOINTS) as checkpoints:
+        step = checkpoints.latest()
+        path = checkpoints.directory / str(step) / "record" / "metadata"
+    leaves = json.loads(path.read_text(encoding="utf-8"))["leaves"]
+    return [
+        [name, " × ".join(map(str, leaf["shape"])) or "scalar", leaf["dtype"], leaf["sha256"][:8] + "…"]
+        for name, leaf in list(leaves.items())[:5]
+    ]
+
+
+def _damaged(run: Run) -> Fact:
+    """Flips one bit in a copy of the newest checkpoint and returns what restoring it says."""
+    with tempfile.TemporaryDirectory() as folder:
+        step = Checkpoints(run.directory / runs.CHECKPOINTS).latest()
+        copy = Path(folder).resolve() / "checkpoints"
+        shutil.copytree(run.directory / runs.CHECKPOINTS / str(step), copy / str(step))
+        file = max((path for path in copy.rglob("*") if path.is_file()), key=lambda path: path.stat().st_size)
+        content = bytearray(file.read_bytes())
+        content[len(content) // 2] ^= 1
+        file.write_bytes(content)
+        try:
+            with Checkpoints(copy) as damaged:
+                damaged.restore(run.abstract_state)
+        except UserError as error:
+            return str(error).replace(str(copy), "runs/mine/checkpoints")
+    raise AssertionError("a flipped bit was not noticed")
+
+
+def _likeliest(run: Run) -> Fact:
+    _, logits = run.next_token
+    top = np.argsort(-logits)[:8].tolist()
+    columns = [_pieces(run, top)]
+    for sampling in (Sampling(), Sampling(0.5), Sampling(top_k=3), Sampling(top_p=0.8)):
+        probability = jax.nn.softmax(sampling.allowed(jnp.asarray(logits)[None]))[0]
+        columns.append([f"{100 * float(probability[id]):.1f} %" if probability[id] > 0 else "–" for id in top])
+    return [list(cells) for cells in zip(*columns, strict=True)]
+
+
+def _sample(run: Run) -> Fact:
+    first = json.loads((run.directory / runs.SAMPLES).read_text(encoding="utf-8"))[0]
+    return f"{first['prompt']}{first['completion']}"
+
+
+FACTS: dict[str, Callable[[Run], Fact]] = {
+    "lm.version": lambda run: lm.__version__,
+    "run.text": lambda run: run.config["data"]["path"] or ", ".join(run.config["data"]["mixture"]),
+    "run.n_params": lambda run: quantity(run.record["n_params"]),
+    "run.tokens": lambda run: quantity(run.record["tokens"]),
+    "run.steps": lambda run: f"{run.config['train']['steps']:,}",
+    "run.batch_size": lambda run: str(run.config["train"]["batch_size"]),
+    "run.seq_len": lambda run: str(run.model.config.max_seq_len),
+    "run.n_layers": lambda run: str(run.model.config.n_layers),
+    "run.d_model": lambda run: str(run.model.config.d_model),
+    "run.peak_lr": lambda run: f"{run.config['optimizer']['peak_lr']:g}",
+    "run.optimizer": lambda run: {"adamw": "AdamW", "muon": "Muon"}[run.config["optimizer"]["name"]],
+    "run.flops_per_token": lambda run: f"{run.record['flops_per_token']:,}",
+    "run.derived": lambda run: [[d["key"], str(d["value"]), d["source"]] for d in run.record["derived"]],
+    "run.parameters": _parameters,
+    "text.document": _first_document,
+    "text.held_out": lambda run: f"{100 * run.config['data']['validation']:g} %",
+    "text.train_documents": lambda run: f"{sum(s.n_documents for s in run.shards.sources('train')):,}",
+    "text.train_tokens": lambda run: f"{run.shards.n_tokens('train'):,}",
+    "text.held_out_tokens": lambda run: f"{run.shards.n_tokens(run.held_out):,}",
+    "tokenizer.kind": lambda run: run.tokenizer.kind,
+    "tokenizer.vocab_size": lambda run: f"{run.tokenizer.vocab_size:,}",
+    "tokenizer.bytes_per_token": lambda run: _number(run.shards.bytes_per_token("train"), 2),
+    "tokenizer.example": _tokenized,
+    "tokenizer.control": _control,
+    "bpe.text": lambda run: TEXT,
+    "bpe.words": lambda run: " · ".join(map(visible, words(TEXT))),
+    "bpe.merges": _merges,
+    "bpe.tokens": lambda run: _bpe_tokens(TEXT),
+    "bpe.new_tokens": lambda run: _bpe_tokens("the tailor's tale"),
+    "bpe.longest": _longest_tokens,
+    "shards.files": _shard_files,
+    "shards.window": _window,
+    "shards.provenance": _provenance,
+    "order.permutations": _windows_by_epoch,
+    "order.interleaved": _interleaved,
+    "roles": _roles,
+    "loss.chance": lambda run: _number(run.chance_loss),
+    "loss.first": lambda run: _number(run.series("train/loss")[1][0]),
+    "loss.last": _last("train/loss"),
+    "val.loss": _last("val/loss"),
+    "val.perplexity": _last("val/perplexity", 1),
+    "val.bits_per_byte": _last("val/bits_per_byte"),
+    "sizing.table": _sizes,
+    "checkpoint.leaves": _records,
+    "checkpoint.damaged": _damaged,
+    "sampling.prompt": lambda run: visible(run.next_token[0]),
+    "sampling.likeliest": _likeliest,
+    "sampling.sample": _sample,
+}

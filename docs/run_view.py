@@ -1,0 +1,120 @@
+"""A finished run, opened once for the facts and the figures."""
+
+from __future__ import annotations
+
+import json
+import math
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from ml_collections import ConfigDict
+
+from lm import api
+from lm.common import manifest
+from lm.common.mesh import make_mesh
+from lm.common.metrics import read_metrics
+from lm.data import tokenizer as tokenizers
+from lm.data.shards import Batch, Examples, Shards, training_examples
+from lm.data.tokenizer.bpe import BPE
+from lm.model.config import ModelConfig
+from lm.train import run as runs
+from lm.train.optimizer import Optimizer
+from lm.train.schedule import make_schedule
+from lm.train.state import TrainState, abstract_state
+
+WINDOW = 16  # tokens of the window that is shown as a table and as a mask
+BPE_BYTES, BPE_MERGES = 60_000, 400  # small enough for plain Python
+PROMPT_TOKENS = 24
+
+
+class Run:
+    """A run directory: its config, metrics, shards, tokenizer and model, each read when first asked for."""
+
+    def __init__(self, directory: Path) -> None:
+        manifest.read(directory, "pretrain")
+        self.directory = directory
+        self.config: dict[str, Any] = runs.read_config(directory)
+        self.record: dict[str, Any] = json.loads((directory / runs.RUN).read_text(encoding="utf-8"))
+        self.metrics = read_metrics(directory / runs.METRICS)
+
+    def series(self, name: str) -> tuple[list[int], list[float]]:
+        """Returns the steps at which a metric was logged, and its values."""
+        rows = [(line["step"], line[name]) for line in self.metrics if name in line]
+        return [step for step, _ in rows], [value for _, value in rows]
+
+    @cached_property
+    def shards(self) -> Shards:
+        """The shards it was trained on: its own, or those its config names."""
+        own = self.directory / runs.SHARDS
+        return Shards.open(own if own.is_dir() else self.config["data"]["path"])
+
+    @property
+    def held_out(self) -> str:
+        """The split that examples of text are taken from."""
+        return "val" if "val" in self.shards.splits else "train"
+
+    @cached_property
+    def tokenizer(self) -> tokenizers.Tokenizer:
+        """The run's tokenizer."""
+        return tokenizers.load(self.directory / runs.TOKENIZER)
+
+    @cached_property
+    def model(self) -> api.Model:
+        """The model of the newest checkpoint."""
+        return api.load(self.directory)
+
+    @cached_property
+    def abstract_state(self) -> TrainState:
+        """Shapes, dtypes and shardings of the state that its checkpoints hold."""
+        config = ConfigDict(self.config)
+        rates = make_schedule(config.schedule, config.train.steps)
+        optimizer = Optimizer.from_config(config.optimizer, rates)
+        return abstract_state(ModelConfig.from_dict(config.model), optimizer, make_mesh(config.mesh))
+
+    @property
+    def chance_loss(self) -> float:
+        """Nats per token of a model that holds every token for equally likely."""
+        return math.log(self.model.config.vocab_size)
+
+    def document_ids(self, split: str, index: int = 0) -> np.ndarray:
+        """Returns the token ids of one document of a split's first source."""
+        source = self.shards.sources(split)[0]
+        row = source.document(index)
+        return source.gather(np.array([row["offset"]]), min(row["tokens"], source.n_tokens))[0][0]
+
+    def examples(self, seq_len: int) -> Examples:
+        """Returns the run's training examples, cut to windows of another length."""
+        return training_examples(self.shards, "train", seq_len=seq_len, seed=self.config["train"]["seed"])
+
+    @cached_property
+    def boundary_example(self) -> tuple[int, Batch]:
+        """The first short window in whose middle a document ends and the next begins, and its number.
+
+        A source of one long document has none; its first window then.
+        """
+        examples = self.examples(WINDOW)
+        batch = examples.batch(0, 2000)
+        cut_BT = batch["loss_mask"][:, WINDOW // 3 : 2 * WINDOW // 3] == 0
+        number = int(np.argmax(cut_BT.any(axis=1)))
+        return number, {name: array[number] for name, array in batch.items()}
+
+    @cached_property
+    def bpe(self) -> tuple[str, BPE]:
+        """Some training text, and the plain-Python BPE learnt from it."""
+        parts: list[str] = []
+        source = self.shards.sources("train")[0]
+        for index in range(source.n_documents):
+            parts.append(self.tokenizer.decode(self.document_ids("train", index).tolist())[:BPE_BYTES])
+            if sum(map(len, parts)) >= BPE_BYTES:
+                break
+        text = "\n".join(parts)[:BPE_BYTES]
+        return text, BPE.train([text], BPE_MERGES)
+
+    @cached_property
+    def next_token(self) -> tuple[str, np.ndarray]:
+        """A prompt cut from held-out text, and the model's logits `[V]` for the token after it."""
+        ids = self.document_ids(self.held_out)[:PROMPT_TOKENS]
+        return self.tokenizer.decode(ids.tolist()), np.asarray(jax.device_get(self.model.logits(ids[None])))[0, -1]
