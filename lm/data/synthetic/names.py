@@ -27,16 +27,16 @@ _PERSON = (
 _THING = (
     "rain sun snow moon star tea milk fruit bird fish sand wind wood tin silk wool glass clay book hand lap toy "
     "farm corn honey paper",
-    "bell bag ball boat bowl cap cart coat cup drum flag hat horn jar kite lamp pan pot ring rug spoon stool top wheel",
+    "bell bag ball boat bowl cap cart coat cup drum flag hat horn jar kite lamp pan pot ring rug mat net top wheel",
 )
 _PLACE = (
     "Oak Ash Elm Mill Stone Fern Rose Hill Lark Fox Deer Marsh West East North Long Sand Lake Rock Wind Apple Bee",
-    "ford wood field bridge dale brook port wick stead gate moor water side land view hurst",
+    "ford wood field bridge vale brook port wick gate moor water land view hurst haven cross",
 )
 # Compounds that are English words of another meaning, and would read oddly here.
 _UNFIT = (
     "Beta Data Meta Zeta Soda Demon Lemon Siren Paren Zero Veto Solo Kilo Silo Lava Visa Feta Moto Moron Tuna Wino "
-    "Pita windbag handbag Sandwater"
+    "Pita windbag handbag fishnet"
 )
 _TEST_SHARE = 0.2
 
