@@ -15,7 +15,7 @@ import matplotlib.style
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
+from matplotlib.ticker import FuncFormatter, Locator, LogLocator, MaxNLocator, NullLocator
 
 from lm.common.progress import quantity
 from lm.study.record import Record
@@ -25,6 +25,10 @@ VARIABLES = {INK: "ink", MUTED: "muted", RULE: "rule", TRAIN: "train", PALE: "tr
 _FONT = 11
 _LINE_GAP = 15.0  # least distance of two labels
 _MOST_POINTS = 1000
+_ROUND = [1, 2, 5, 10]
+
+
+Draw = Callable[[Record, int, int], Figure]
 
 
 def loss(record: Record, width: int, height: int) -> Figure:
@@ -34,24 +38,24 @@ def loss(record: Record, width: int, height: int) -> Figure:
     steps, values = record.series("train/loss")
     if len(steps):
         smooth = smoothed(values)
-        ax.plot(*thinned(steps, values), color=PALE, linewidth=0.9, gid="train")
-        ax.plot(*thinned(steps, smooth), color=TRAIN, linewidth=1.8, gid="smoothed")
+        ax.plot(*thinned(steps, values), color=PALE, linewidth=0.9)
+        ax.plot(*thinned(steps, smooth), color=TRAIN, linewidth=1.8)
         labels.append((smooth[-1], f"train {smooth[-1]:.3f}", TRAIN))
     val_steps, val_values = record.series("val/loss")
     if len(val_steps):
-        marker = "o" if len(val_steps) <= 40 else ""
-        ax.plot(val_steps, val_values, color=VALIDATION, linewidth=1.8, marker=marker, markersize=4.5, gid="val")
+        marker = "o" if len(val_steps) <= 20 else ""
+        ax.plot(val_steps, val_values, color=VALIDATION, linewidth=1.8, marker=marker, markersize=4.5, clip_on=False)
         labels.append((val_values[-1], f"val {val_values[-1]:.3f}", VALIDATION))
     guess = math.log(record.config["model"]["vocab_size"])
     ax.axhline(guess, color=MUTED, linewidth=0.8, linestyle=(0, (1, 3)))
     ax.annotate(
         f"guessing blindly {guess:.2f}",
         (1, guess),
-        (0, -4),
+        (0, 3),
         xycoords=("axes fraction", "data"),
         textcoords="offset points",
         ha="right",
-        va="top",
+        va="bottom",
         color=MUTED,
         size=_FONT - 1,
     )
@@ -74,8 +78,7 @@ def gradient_norm(record: Record, width: int, height: int) -> Figure:
     """The gradient's norm before clipping, and the norm it is clipped to."""
     figure, ax = _panel(width, height)
     steps, values = record.series("train/grad_norm")
-    ax.plot(*thinned(steps, values), color=PALE, linewidth=0.9)
-    ax.plot(*thinned(steps, smoothed(values)), color=INK, linewidth=1.4)
+    ax.plot(*thinned(steps, values), color=INK, linewidth=1.0)
     clip = record.config["train"]["clip_norm"]
     if clip and len(values) and values.max() > 0.8 * clip:
         ax.axhline(clip, color=VALIDATION, linewidth=0.9, linestyle=(0, (3, 3)))
@@ -88,25 +91,30 @@ def gradient_norm(record: Record, width: int, height: int) -> Figure:
 
 
 def throughput(record: Record, width: int, height: int) -> Figure:
-    """Tokens a second between logged steps, without evaluation and checkpoints."""
+    """Tokens a second between logged steps, without evaluations; the first, which compiles, is left out."""
     figure, ax = _panel(width, height)
-    ax.plot(*thinned(*record.series("tokens_per_second")), color=INK, linewidth=1.2)
+    steps, rates = record.series("tokens_per_second")
+    ax.plot(*thinned(steps[1:], rates[1:]), color=INK, linewidth=1.0)
     _scale_from_zero(ax, lambda value, _: quantity(value))
     _steps_axis(ax, record)
     return figure
 
 
 def smoothing_window(n: int) -> int:
-    """Returns how many logged steps the smoothed curve takes together: odd, a twenty-fifth of all."""
-    return max(1, n // 25) | 1
+    """Returns how many of `n` logged steps the smoothed curve takes together: odd, and a fortieth where n is large."""
+    return max(min(5, n // 10), n // 40) | 1
 
 
 def smoothed(values: np.ndarray) -> np.ndarray:
-    """Returns the centred moving mean over `smoothing_window` values; at the ends over those there are."""
-    window = np.ones(smoothing_window(len(values)))
-    if len(values) <= len(window):
-        return values
-    return np.convolve(values, window, "same") / np.convolve(np.ones_like(values), window, "same")
+    """Returns the centred moving mean over `smoothing_window` values; over fewer near the start and the end.
+
+    Near the start the window grows with the distance from it, for a wide one would lag behind a curve that falls.
+    """
+    index, half = np.arange(len(values)), smoothing_window(len(values)) // 2
+    reach = np.minimum((index + 3) // 4, half)
+    first, last = np.maximum(index - reach, 0), np.minimum(index + reach, len(values) - 1)
+    sums = np.concatenate([[0.0], np.cumsum(values)])
+    return (sums[last + 1] - sums[first]) / (last + 1 - first)
 
 
 def thinned(steps: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -119,13 +127,13 @@ def thinned(steps: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarr
     return steps[chosen], values[chosen]
 
 
-def svg(draw: Callable[[Record, int, int], Figure], record: Record, width: int, height: int, title: str) -> str:
+def svg(draw: Draw, record: Record, width: int, height: int, title: str) -> str:
     """Draws a figure and returns it as an `<svg>` element; the same record gives the same bytes.
 
     `title` is what a screen reader says of it.
     """
     buffer = io.StringIO()
-    salt = f"{draw.__name__}-{width}"  # also keeps ids of several figures on one page apart
+    salt = f"{title}-{width}"  # also keeps ids of several figures on one page apart
     settings = {"svg.fonttype": "none", "svg.hashsalt": salt, "font.size": _FONT}
     with matplotlib.style.context(["default", settings]):
         nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))
@@ -140,7 +148,7 @@ def svg(draw: Callable[[Record, int, int], Figure], record: Record, width: int, 
 
 
 def _panel(
-    width: int, height: int, *, left: int = 40, right: int = 10, top: int = 10, bottom: int = 26
+    width: int, height: int, *, left: int = 44, right: int = 10, top: int = 10, bottom: int = 26
 ) -> tuple[Figure, Axes]:
     figure = Figure(figsize=(width / 72, height / 72), dpi=72)
     box = (left / width, bottom / height, (width - left - right) / width, (height - top - bottom) / height)
@@ -154,14 +162,14 @@ def _panel(
 
 def _steps_axis(ax: Axes, record: Record) -> None:
     ax.set_xlim(0, max(record.steps, record.step, 1))
-    ax.xaxis.set_major_locator(MaxNLocator(6 if ax.bbox.width > 400 else 4, integer=True))
+    ax.xaxis.set_major_locator(MaxNLocator(6 if ax.bbox.width > 400 else 3, integer=True, steps=_ROUND))
     ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: quantity(value)))
     ax.axhline(ax.get_ylim()[0], color=MUTED, linewidth=1.2)
 
 
 def _scale_from_zero(ax: Axes, form: Callable[[float, int], str]) -> None:
     ax.set_ylim(0, (ax.dataLim.y1 if np.isfinite(ax.dataLim.y1) and ax.dataLim.y1 > 0 else 1) * 1.08)
-    ax.yaxis.set_major_locator(MaxNLocator(4))
+    ax.yaxis.set_major_locator(MaxNLocator(5, steps=_ROUND))
     ax.yaxis.set_major_formatter(FuncFormatter(form))
 
 
@@ -170,9 +178,15 @@ def _scale_log(ax: Axes, values: np.ndarray) -> None:
     low, high = max(values.min(), 1e-6), values.max()
     ax.set_yscale("log")
     ax.set_ylim(low / (high / low) ** 0.08 / 1.01, high * (high / low) ** 0.05 * 1.01)
-    ax.yaxis.set_major_locator(LogLocator() if high > 30 * low else MaxNLocator(6))
+    ax.yaxis.set_major_locator(_log_locator(high / low))
     ax.yaxis.set_minor_locator(NullLocator())
     ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: _short(value)))
+
+
+def _log_locator(ratio: float) -> Locator:
+    if ratio < 4:
+        return MaxNLocator(10, steps=_ROUND)
+    return LogLocator(subs=(1, 1.5, 2, 3, 4, 6, 8) if ratio < 30 else (1,), numticks=12)
 
 
 def _short(value: float) -> str:

@@ -1,4 +1,4 @@
-"""One self-contained page about a run, finished or not: curves, samples, scores, data, tokenizer, parameters, config."""
+"""One self-contained page about a run, finished or not: curves, samples, scores, data, parameters, settings."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from lm.study import figures, record
 from lm.study.record import Record
 from lm.train import run as runs
 
+_SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 _SHOWN_TOKENS = 96
 _SHOWN_ANSWERS = 3  # right, and as many wrong
 
@@ -62,10 +63,14 @@ def summary(run: Path) -> str:
 
 def headlines(run: Record) -> list[Headline]:
     """Returns the figures a run is known by, as far as it has come."""
-    found = [Headline("Parameters", quantity(run.facts["n_params"]))] if run.facts else []
+    found = []
+    if run.facts:
+        layers = sum(count for path, _, count in run.facts["parameters"] if path.startswith("layers/"))
+        share = f"{100 * layers / run.facts['n_params']:.0f} % of them in the layers"
+        found.append(Headline("Parameters", quantity(run.facts["n_params"]), note=share))
     if not run.metrics:
         return [*found, Headline("Steps", f"0 of {run.steps:,}")]
-    per_parameter = f"{run.tokens / run.facts['n_params']:.3g} a parameter" if run.facts else ""
+    per_parameter = f"{quantity(run.tokens / run.facts['n_params'])} a parameter" if run.facts else ""
     found.append(Headline("Training tokens", quantity(run.tokens), note=per_parameter))
     for label, key, unit in (
         ("Validation loss", "val/loss", "nats/token"),
@@ -76,13 +81,15 @@ def headlines(run: Record) -> list[Headline]:
             break
     for key, what in (("val/bits_per_byte", "held-out"), ("train/bits_per_byte", "training")):
         if (last := run.last(key)) is not None:
-            found.append(
-                Headline("Bits per byte", f"{last[1]:.3f}", note=f"{what} text at 1/{8 / last[1]:.2g} of its size")
-            )
+            found.append(Headline("Bits per byte", f"{last[1]:.3f}", note=f"{what} text {8 / last[1]:.2g}× smaller"))
             break
     rate, mfu = (_median(run, key) for key in ("tokens_per_second", "mfu"))
     found.append(Headline("Throughput", quantity(rate), "tokens/s", "median"))
     found.append(Headline("MFU", f"{100 * mfu:.0f}", "%", "of peak FLOP/s, median"))
+    if run.facts:
+        found.append(
+            Headline("Compute", _scientific(run.tokens * run.facts["flops_per_token"]), "FLOPs", "in training")
+        )
     found.append(Headline("Training time", duration(run.seconds), note="without evaluations"))
     return found
 
@@ -95,6 +102,11 @@ def _loss_note(run: Record, key: str) -> str:
     if best < len(values) - 1:
         return f"at step {steps[-1]:,}; lowest {values[best]:.3f} at {steps[best]:,}"
     return f"at step {steps[-1]:,}; perplexity {math.exp(values[-1]):.3g}"
+
+
+def _scientific(value: float) -> str:
+    mantissa, exponent = f"{value:.1e}".split("e")
+    return f"{mantissa}·10{str(int(exponent)).translate(_SUPERSCRIPTS)}"
 
 
 def _median(run: Record, key: str) -> float:
@@ -147,16 +159,17 @@ def _view(run: Record) -> dict[str, Any]:
 
 def _figures(run: Record) -> dict[str, Markup]:
     """Draws every figure; the loss twice, for wide and for narrow pages."""
-    drawn = {
-        "loss_wide": (figures.loss, 960, 360, "Loss"),
-        "loss_narrow": (figures.loss, 380, 300, "Loss"),
-        "learning_rate": (figures.learning_rate, 306, 190, "Learning rate"),
-        "gradient_norm": (figures.gradient_norm, 306, 190, "Gradient norm"),
-        "throughput": (figures.throughput, 306, 190, "Throughput"),
+    drawn: dict[str, tuple[figures.Draw, int, int, str]] = {
+        "loss_wide": (figures.loss, 960, 360, "Loss by step"),
+        "loss_narrow": (figures.loss, 380, 300, "Loss by step"),
+        "learning_rate": (figures.learning_rate, 306, 190, "Learning rate by step"),
+        "gradient_norm": (figures.gradient_norm, 306, 190, "Gradient norm by step"),
+        "throughput": (figures.throughput, 306, 190, "Tokens per second by step"),
     }
-    # Markup is safe here: the drawings hold only our words and numbers.
+    # Safe as markup: the drawings hold our words and numbers alone.
     return {
-        name: Markup(figures.svg(draw, run, *size, f"{title} by step")) for name, (draw, *size, title) in drawn.items()
+        name: Markup(figures.svg(draw, run, width, height, title))
+        for name, (draw, width, height, title) in drawn.items()
     }
 
 
