@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, overload
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -43,10 +43,6 @@ class Model:
         """Returns next-token scores `[B, T, V]` in float32 for token ids `[B, T]`."""
         return _logits(self.config, self.params, jnp.asarray(tokens_BT, jnp.int32))
 
-    @overload
-    def generate(self, prompts: str, **options: Any) -> str: ...
-    @overload
-    def generate(self, prompts: Sequence[str], **options: Any) -> list[str]: ...
     def generate(
         self,
         prompts: str | Sequence[str],
@@ -56,24 +52,26 @@ class Model:
         top_k: int = 0,
         top_p: float = 1.0,
         seed: int = 0,
-    ) -> str | list[str]:
-        """Continues a prompt, or each of several, until `<eos>` or `max_new_tokens`; returns the new text only.
+    ) -> Any:
+        """Continues a prompt (returns a str), or each of several (a list), until `<eos>` or `max_new_tokens`.
+
+        Only the new text is returned.
 
         Raises:
             UserError: a sampling value out of range, or an empty prompt where training knew no `<bos>`.
         """
-        single = isinstance(prompts, str)
+        texts = [prompts] if isinstance(prompts, str) else list(prompts)
         rows = decode.generate(
             self.config,
             self.params,
-            [self._encode(prompt) for prompt in ([prompts] if single else prompts)],
+            [self._encode(text) for text in texts],
             max_new_tokens=max_new_tokens,
             sampling=Sampling(temperature, top_k, top_p),
             seed=seed,
             stop_ids=frozenset({self.tokenizer.eos_id}),
         )
-        texts = [self.tokenizer.decode(row) for row in rows]
-        return texts[0] if single else texts
+        completions = [self.tokenizer.decode(row) for row in rows]
+        return completions[0] if isinstance(prompts, str) else completions
 
     def stream(self, prompt: str, *, max_new_tokens: int, sampling: Sampling, seed: int = 0) -> Iterator[str]:
         """Yields the continuation of a prompt piece by piece, as soon as its characters are whole."""

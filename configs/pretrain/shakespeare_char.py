@@ -1,6 +1,7 @@
-"""Tiny Shakespeare, character by character, on a laptop's CPU.
+r"""Tiny Shakespeare, character by character, on a laptop's CPU.
 
-lm pretrain --config=configs/pretrain/shakespeare_char.py --config.data.path=tinyshakespeare.txt --workdir=runs/shakespeare
+lm pretrain --config=configs/pretrain/shakespeare_char.py --config.data.path=tinyshakespeare.txt \
+    --workdir=runs/shakespeare
 
 `:smoke` runs 20 steps of a smaller model.
 """

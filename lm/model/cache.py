@@ -33,6 +33,6 @@ def empty(cfg: ModelConfig, batch: int, slots: int) -> Cache:
     return Cache(jnp.zeros(shape, cfg.dtype), jnp.zeros(shape, cfg.dtype), zeros, zeros, jnp.zeros((), jnp.int32))
 
 
-def write(slots: jax.Array, new: jax.Array, start: jax.Array) -> jax.Array:
+def write(slots: jax.Array, new: jax.Array, start: jax.Array | int) -> jax.Array:
     """Writes `new` `[B, T, ...]` into `slots` `[B, S, ...]` from slot `start` on."""
     return jax.lax.dynamic_update_slice_in_dim(slots, new.astype(slots.dtype), start, axis=1)

@@ -70,17 +70,17 @@ class Layers(nn.Module):
             return block.apply({"params": params}, x_BTD, context._replace(layer=number), cached)
 
         layer = _rematerialised(layer, c.remat)
-        cached = None if cache is None else (cache.k_LBSKN, cache.v_LBSKN)
-        xs = (self.param("block_0", init_stack), jnp.arange(c.n_layers), cached)
+        cached = (cache.k_LBSKN, cache.v_LBSKN) if cache is not None else None
+        xs: Any = (self.param("block_0", init_stack), jnp.arange(c.n_layers), cached)
         if c.scan_layers:
-            x_BTD, cached = jax.lax.scan(layer, x_BTD, xs)
+            x_BTD, written = jax.lax.scan(layer, x_BTD, xs)
         else:
             outputs = []
             for i in range(c.n_layers):
                 x_BTD, output = layer(x_BTD, jax.tree.map(lambda a, i=i: a[i], xs))
                 outputs.append(output)
-            cached = None if cache is None else jax.tree.map(lambda *a: jnp.stack(a), *outputs)
-        return x_BTD, None if cache is None else cache._replace(k_LBSKN=cached[0], v_LBSKN=cached[1])
+            written = jax.tree.map(lambda *a: jnp.stack(a), *outputs)
+        return x_BTD, cache if cache is None else cache._replace(k_LBSKN=written[0], v_LBSKN=written[1])
 
 
 def _rematerialised(layer: Any, remat: str) -> Any:

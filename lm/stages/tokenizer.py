@@ -1,6 +1,6 @@
 """Trains a tokenizer on text: lm tokenizer --config.data.path=TEXT --config.tokenizer.kind=byte_bpe --workdir=DIR
 
-With --config.report=True it also prints bytes per token and embedding memory by kind and vocabulary size.
+With --config.report.sizes=(2048,8192) it also prints bytes per token and embedding memory by kind and vocabulary size.
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ def defaults() -> ConfigDict:
         {
             "stage": "tokenizer",
             "dry_run": False,
-            "report": False,
+            # Compared on a held-out tenth if sizes are given; d_model is the embedding's width.
+            "report": {"sizes": (), "kinds": ("byte_bpe", "sentencepiece_bpe", "wordpiece"), "d_model": 512},
             "data": prepare.defaults(),
             "tokenizer": prepare.tokenizer_defaults(),
         }
@@ -40,7 +41,9 @@ def run(cfg: ConfigDict, workdir: Path | None) -> None:
     prepare.prepare_tokenizer(cfg.tokenizer, cfg.data, splits, output)
     counts = manifest.read(output, "tokenizer").counts
     print(f"{output}: {counts['vocab_size']:,} tokens, {counts.get('bytes_per_token', 0):.2f} bytes per token")
-    if cfg.report:
+    if cfg.report.sizes:
         from lm.data.tokenizer import report
 
-        print(report.table(prepare.Texts(splits.train), width=512))
+        wanted = {key: value for key, value in cfg.tokenizer.items() if key != "path"}
+        rows = report.compare(wanted, prepare.Texts(splits.train), cfg.report.kinds, cfg.report.sizes)
+        print(report.table(rows, cfg.report.d_model))

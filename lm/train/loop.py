@@ -192,8 +192,9 @@ class Telemetry:
 
     def _divergence(self, step: int, values: dict[str, float], batch: Batch) -> str:
         first = self._task.examples.provenance(int(batch["index"][0]))
+        index = batch["index"]
         return (
-            f"step {step}: loss {values['train/loss']}, gradient norm {values['train/grad_norm']}; "
-            f"the batch is examples {int(batch['index'][0])} to {int(batch['index'][-1])}, beginning with {first}; lower optimizer.peak_lr "
-            f"or look at those documents, then run again from the last checkpoint"
+            f"step {step}: loss {values['train/loss']}, gradient norm {values['train/grad_norm']}; the batch is "
+            f"examples {int(index[0])} to {int(index[-1])}, beginning with {first}; lower optimizer.peak_lr or look "
+            f"at those documents, then run again from the last checkpoint"
         )

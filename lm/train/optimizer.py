@@ -25,7 +25,7 @@ MUON_RMS = 0.2
 class OptimizerState(NamedTuple):
     """Moments shaped like the parameters; `nu` is a single zero where Muon keeps no second moment."""
 
-    count: jax.Array
+    steps: jax.Array
     mu: Any
     nu: Any
 
@@ -66,14 +66,14 @@ class Optimizer(NamedTuple):
         mu = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, jnp.float32), params)
         return OptimizerState(jnp.zeros((), jnp.int32), mu, jax.tree_util.tree_map_with_path(second, params))
 
-    def learning_rate(self, count: jax.Array) -> jax.Array:
-        """Returns the learning rate of the step after `count` steps."""
-        return self.peak_lr * self.schedule(count)
+    def learning_rate(self, steps: jax.Array) -> jax.Array:
+        """Returns the learning rate of the step after `steps` steps."""
+        return self.peak_lr * self.schedule(steps)
 
     def update(self, grads: Any, state: OptimizerState, params: Any) -> tuple[Any, OptimizerState]:
         """Returns new parameters and state; decay is decoupled from the gradient (Loshchilov & Hutter, 2019)."""
-        lr = self.learning_rate(state.count)
-        count = state.count + 1
+        lr = self.learning_rate(state.steps)
+        steps = state.steps + 1
 
         def leaf(path: tuple[Any, ...], g: Any, mu: Any, nu: Any, p: Any) -> tuple[Any, Any, Any]:
             names = path_names(path)
@@ -81,20 +81,20 @@ class Optimizer(NamedTuple):
             if self.uses_muon(role):
                 direction, mu = self._muon(g, mu, role, stacked=is_stacked(names))
             else:
-                direction, mu, nu = self._adam(g, mu, nu, count)
+                direction, mu, nu = self._adam(g, mu, nu, steps)
             if role.decay:
                 direction = direction + self.weight_decay * p
             return p - lr * role.lr_multiplier * direction, mu, nu
 
         triples = jax.tree_util.tree_map_with_path(leaf, grads, state.mu, state.nu, params)
         new_params, mu, nu = jax.tree.transpose(jax.tree.structure(params), jax.tree.structure((0, 0, 0)), triples)
-        return new_params, OptimizerState(count, mu, nu)
+        return new_params, OptimizerState(steps, mu, nu)
 
-    def _adam(self, g: Any, mu: Any, nu: Any, count: jax.Array) -> tuple[Any, Any, Any]:
+    def _adam(self, g: Any, mu: Any, nu: Any, steps: jax.Array) -> tuple[Any, Any, Any]:
         """Adam's direction with bias correction (Kingma & Ba, 2015)."""
         mu = self.b1 * mu + (1.0 - self.b1) * g
         nu = self.b2 * nu + (1.0 - self.b2) * jnp.square(g)
-        mu_hat, nu_hat = mu / (1.0 - self.b1**count), nu / (1.0 - self.b2**count)
+        mu_hat, nu_hat = mu / (1.0 - self.b1**steps), nu / (1.0 - self.b2**steps)
         return mu_hat / (jnp.sqrt(nu_hat) + self.epsilon), mu, nu
 
     def _muon(self, g: Any, mu: Any, role: Role, *, stacked: bool) -> tuple[Any, Any]:

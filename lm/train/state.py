@@ -15,7 +15,7 @@ from lm.train.optimizer import Optimizer, OptimizerState
 
 
 class TrainState(NamedTuple):
-    """Float32 parameters and the optimizer's state, whose `count` is the number of steps taken."""
+    """Float32 parameters and the optimizer's state, which counts the steps taken."""
 
     params: Any
     optimizer: OptimizerState
@@ -32,7 +32,7 @@ def abstract_state(model: ModelConfig, optimizer: Optimizer, mesh: Mesh) -> Trai
     params = meshes.shardings(mesh, shapes.params, logical_axes(shapes.params))
     replicated = NamedSharding(mesh, PartitionSpec())
     nu = jax.tree.map(lambda leaf, sharding: sharding if leaf.ndim else replicated, shapes.optimizer.nu, params)
-    placed = TrainState(params, OptimizerState(replicated, params, nu))
+    placed: Any = TrainState(params, OptimizerState(replicated, params, nu))  # type: ignore[arg-type]
     return jax.tree.map(lambda s, where: jax.ShapeDtypeStruct(s.shape, s.dtype, sharding=where), shapes, placed)
 
 

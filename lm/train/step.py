@@ -71,8 +71,8 @@ def make_step(
         return jax.lax.scan(add, zeros, parts)[0]
 
     def step(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
-        count = state.optimizer.count
-        grads, sums = gradients(state.params, batch, jax.random.fold_in(jax.random.key(seed), count))
+        taken = state.optimizer.steps
+        grads, sums = gradients(state.params, batch, jax.random.fold_in(jax.random.key(seed), taken))
         tokens = jnp.maximum(sums.tokens, 1.0)  # a batch may hold nothing to predict
         grads = jax.tree.map(lambda g: g / tokens, grads)
         norm = global_norm(grads)
@@ -81,7 +81,7 @@ def make_step(
             "train/loss": sums.nats / tokens,
             "train/z": sums.z / tokens,
             "train/grad_norm": norm,
-            "train/learning_rate": optimizer.learning_rate(count),
+            "train/learning_rate": optimizer.learning_rate(taken),
         }
         return TrainState(params, optimizer_state), metrics
 

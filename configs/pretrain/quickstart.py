@@ -1,0 +1,41 @@
+"""The quickstart's model: half real code and prose from the interpreter's own library, half a generated world.
+
+lm quickstart --workdir=runs/quickstart
+
+`:smoke` runs 20 steps of a smaller model on less text.
+"""
+
+from ml_collections import ConfigDict
+
+from lm.train import defaults
+
+
+def get_config(arg: str = "") -> ConfigDict:
+    """Returns the config; `arg` may be `smoke`."""
+    cfg = defaults.pretrain()
+    cfg.data.mixture = {
+        "stdlib": {"path": "builtin:stdlib", "weight": 0.4},
+        "world": {"path": "builtin:world?n=20000", "weight": 0.6},
+    }
+    cfg.data.validation = 0.02
+    cfg.tokenizer.vocab_size = 2048
+    cfg.model.n_layers = 4
+    cfg.model.d_model = 192
+    cfg.model.n_heads = 6
+    cfg.model.n_kv_heads = 2
+    cfg.model.max_seq_len = 192
+    cfg.optimizer.name = "muon"
+    cfg.optimizer.peak_lr = 8e-3
+    cfg.train.batch_size = 16
+    cfg.train.steps = 1200
+    cfg.train.eval_every = 300
+    cfg.train.eval_tokens = 65_536
+    cfg.train.checkpoint_every = 300
+    cfg.sample.prompts = ("def ", "import ", "Question:", "One day ")
+    cfg.sample.max_new_tokens = 120
+    if arg == "smoke":
+        cfg.data.mixture.world.path = "builtin:world?n=500"
+        cfg.tokenizer.vocab_size = 512
+        cfg.model.n_layers, cfg.model.d_model, cfg.model.n_heads, cfg.model.n_kv_heads = 2, 32, 2, 1
+        cfg.train.steps, cfg.train.eval_tokens, cfg.sample.max_new_tokens = 20, 4096, 20
+    return cfg

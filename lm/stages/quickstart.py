@@ -1,0 +1,64 @@
+"""The whole way on this machine's own text: tokenizer, shards, pretraining, evaluation, samples, report.
+
+lm quickstart --workdir=runs/quickstart
+
+Finished stages are used again. Ends with what was made and what to try next.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+
+from ml_collections import ConfigDict
+
+from lm.stages import required_workdir
+
+
+def defaults() -> ConfigDict:
+    """Returns every key the stage reads."""
+    return ConfigDict({"stage": "quickstart", "pretrain": "configs/pretrain/quickstart.py"})
+
+
+def run(cfg: ConfigDict, workdir: Path | None) -> None:
+    """Runs the stages one after another, and prints the table of what was made."""
+    from lm.common import config as configs
+    from lm.common.progress import duration
+    from lm.stages import eval as evaluation
+    from lm.stages import pretrain
+    from lm.study import report
+    from lm.train import run as runs
+
+    output = required_workdir(workdir)
+    start = time.monotonic()
+    pretrain.run(configs.load(cfg.pretrain), output)
+    trained = time.monotonic()
+    if not _is_evaluated(output):
+        settings = evaluation.defaults()
+        settings.run, settings.world = str(output), True
+        evaluation.run(settings, None)
+    evaluated = time.monotonic()
+    report.write(output)
+    print(f"\n{report.summary(output)}\n")
+    print(
+        f"data, tokenizer and training {duration(trained - start)}, evaluation {duration(evaluated - trained)}, "
+        f"report {duration(time.monotonic() - evaluated)}\n"
+    )
+    print(
+        "Next:\n"
+        f"  look         {output / runs.REPORT}\n"
+        f'  write        .venv/bin/lm sample --run={output} --prompt="def "\n'
+        "  your text    .venv/bin/lm pretrain --config=configs/pretrain/tiny.py "
+        "--config.data.path=FILE_OR_FOLDER --workdir=runs/mine"
+    )
+
+
+def _is_evaluated(output: Path) -> bool:
+    """Says whether eval.json holds the finished run's figures already."""
+    from lm.common import manifest
+    from lm.train import run as runs
+
+    path = output / runs.EVALUATION
+    finished = manifest.read(output, "pretrain").counts["steps"]
+    return path.is_file() and (found := json.loads(path.read_text())).get("step") == finished and "questions" in found

@@ -1,0 +1,63 @@
+"""The dial: derived values follow their sources, and explicit ones win."""
+
+from __future__ import annotations
+
+import pytest
+
+from lm.common.errors import UserError
+from lm.model import cost
+from lm.train import sizing
+from lm.train.defaults import pretrain
+
+
+def resolved(**model: int):
+    cfg = pretrain()
+    for key, value in model.items():
+        cfg.model[key] = value
+    architecture, derived = sizing.resolve_model(cfg.model, vocab_size=1000, dtype="float32")
+    return cfg, architecture, derived + sizing.resolve_training(cfg, architecture)
+
+
+def test_one_dial_sets_everything() -> None:
+    cfg, model, derived = resolved(size=4)
+    assert (model.n_layers, model.d_model, model.n_heads, model.head_width, model.d_ff) == (4, 256, 4, 64, 704)
+    assert cfg.train.tokens == 20 * cost.n_params(model)
+    assert cfg.train.steps * cfg.train.batch_size * model.max_seq_len >= cfg.train.tokens
+    assert all(item.source for item in derived)
+    assert {item.key for item in derived} >= {"model.d_model", "train.batch_size", "optimizer.peak_lr", "train.steps"}
+
+
+def test_batch_grows_and_rate_falls_with_size() -> None:
+    small, large = resolved(size=2)[0], resolved(size=8)[0]
+    assert small.train.batch_size < large.train.batch_size
+    assert small.optimizer.peak_lr > large.optimizer.peak_lr
+
+
+def test_deepseek_law_at_a_published_point() -> None:
+    """At C = 1e20 the fit gives 0.3118 · C^-0.125 = 9.86e-4 and 0.2920 · C^0.3271 = 1.02M tokens."""
+    assert pytest.approx(9.86e-4, rel=1e-3) == 0.3118 * 1e20**-0.1250
+    assert pytest.approx(1.02e6, rel=1e-2) == 0.2920 * 1e20**0.3271
+
+
+def test_explicit_values_win() -> None:
+    cfg = pretrain()
+    cfg.model.size, cfg.model.d_ff, cfg.model.n_heads = 4, 100, 8
+    cfg.train.steps, cfg.train.batch_size, cfg.optimizer.peak_lr = 7, 3, 0.5
+    model, derived = sizing.resolve_model(cfg.model, 1000, "float32")
+    derived += sizing.resolve_training(cfg, model)
+    assert (model.d_ff, model.n_heads, model.head_width) == (100, 8, 32)
+    assert (cfg.train.steps, cfg.train.batch_size, cfg.optimizer.peak_lr, cfg.train.tokens) == (7, 3, 0.5, None)
+    assert not {item.key for item in derived} & {"model.d_ff", "train.steps", "train.batch_size", "optimizer.peak_lr"}
+
+
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [
+        ({}, r"model.size: set the dial"),
+        ({"size": 2, "vocab_size": 10}, r"model.vocab_size=10: the tokenizer has 1000; use that or more"),
+        ({"n_layers": 2, "d_model": 64, "n_heads": 3}, r"model.n_heads=3 does not divide model.d_model=64"),
+    ],
+)
+def test_refusals(model: dict[str, int], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        resolved(**model)

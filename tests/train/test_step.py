@@ -1,0 +1,126 @@
+"""The step: golden first losses, micro-batches, and sharded equals single."""
+
+from __future__ import annotations
+
+import json
+import math
+import subprocess
+import sys
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from lm.common.mesh import AXES, make_mesh
+from lm.model.config import ModelConfig
+from lm.train.defaults import pretrain
+from lm.train.optimizer import Optimizer
+from lm.train.schedule import cosine
+from lm.train.state import init_state
+from lm.train.step import make_step, place
+
+CFG = ModelConfig(96, 2, 4, 2, 32, 64, 8, 16)
+
+
+def batch(rows: int = 8, masked: bool = True) -> dict[str, np.ndarray]:
+    """A batch whose counted targets are spread unevenly over its rows."""
+    rng = np.random.default_rng(0)
+    tokens_BL = rng.integers(0, CFG.vocab_size, (rows, CFG.max_seq_len + 1)).astype(np.int32)
+    keep_BT = rng.random((rows, CFG.max_seq_len)) < np.linspace(0.1, 1.0, rows)[:, None] if masked else 1.0
+    return {
+        "tokens": tokens_BL[:, :-1],
+        "targets": tokens_BL[:, 1:],
+        "segments": np.ones((rows, CFG.max_seq_len), np.int32),
+        "positions": np.broadcast_to(np.arange(CFG.max_seq_len, dtype=np.int32), (rows, CFG.max_seq_len)),
+        "loss_mask": np.float32(1) * keep_BT * np.ones((rows, CFG.max_seq_len), np.float32),
+        "index": np.arange(rows, dtype=np.int32),
+    }
+
+
+def run(mesh_sizes: dict[str, int], steps: int = 4, **options: int) -> tuple[list[float], list[float], dict]:
+    """Losses and gradient norms of some steps, and where the state's arrays ended up."""
+    cfg = pretrain().optimizer
+    cfg.name, cfg.peak_lr = "muon", 3e-3
+    optimizer = Optimizer.from_config(cfg, cosine(30, 1, 0.1))
+    mesh = make_mesh({axis: mesh_sizes.get(axis, 1) for axis in AXES})
+    state = init_state(CFG, optimizer, mesh, seed=0)
+    step = make_step(CFG, optimizer, mesh, seed=0, **options)
+    losses, norms = [], []
+    with jax.set_mesh(mesh):
+        for _ in range(steps):
+            state, metrics = step(state, place(batch(), mesh))
+            losses.append(float(metrics["train/loss"]))
+            norms.append(float(metrics["train/grad_norm"]))
+    shards = jax.tree.map(lambda a: list(a.addressable_shards[0].data.shape), state.params)
+    return losses, norms, shards
+
+
+def test_first_step_golden() -> None:
+    """The first losses of a fixed model on a fixed batch.
+
+    Update these only for a change that is *meant* to alter initialisation, the forward pass or the optimizer, and
+    say so in the changelog: print `run({})` and copy. A refactor must leave them alone.
+    """
+    losses, norms, _ = run({})
+    np.testing.assert_allclose(losses, [4.5786, 4.5786, 4.5786, 4.5786], atol=2e-3)
+    np.testing.assert_allclose(norms[0], 1.0, atol=2e-3)
+
+
+def test_first_loss_is_near_log_v() -> None:
+    """An untrained model is close to uniform: ln V, and a little above."""
+    assert 0 < run({}, steps=1)[0][0] - math.log(CFG.vocab_size) < 0.1
+
+
+@pytest.mark.parametrize("microbatches", [2, 4])
+def test_micro_batches_change_nothing(microbatches: int) -> None:
+    """Gradients are weighted by targets, not by micro-batch, however unevenly the mask falls."""
+    whole, parts = run({}), run({}, microbatches=microbatches)
+    np.testing.assert_allclose(whole[0], parts[0], rtol=1e-5)
+    np.testing.assert_allclose(whole[1], parts[1], rtol=1e-4)
+
+
+def test_a_batch_with_nothing_to_predict_is_no_division_by_zero() -> None:
+    cfg = pretrain().optimizer
+    cfg.peak_lr = 1e-3
+    optimizer, mesh = Optimizer.from_config(cfg, cosine(3, 1, 0.1)), make_mesh(dict.fromkeys(AXES, 1))
+    state = init_state(CFG, optimizer, mesh, seed=0)
+    empty = {**batch(), "loss_mask": np.zeros((8, CFG.max_seq_len), np.float32)}
+    _, metrics = make_step(CFG, optimizer, mesh, seed=0)(state, place(empty, mesh))
+    assert all(jnp.isfinite(value) for value in metrics.values())
+    assert metrics["train/loss"] == 0
+
+
+SHARDED = """
+import importlib.util, json, sys
+spec = importlib.util.spec_from_file_location("test_step", sys.argv[1])
+module = importlib.util.module_from_spec(spec); spec.loader.exec_module(module)
+print(json.dumps([module.run(sizes) for sizes in json.loads(sys.argv[2])]))
+"""
+MESHES = [{"data": 8}, {"data": 4, "fsdp": 2}, {"fsdp": 4, "tensor": 2}, {"data": 2, "fsdp": 2, "tensor": 2}]
+
+
+def test_sharded_equals_single() -> None:
+    """On 8 simulated devices every mesh gives the single device's losses, with its parameters really split."""
+    environment = {"JAX_PLATFORMS": "cpu", "XLA_FLAGS": "--xla_force_host_platform_device_count=8"}
+    import os
+
+    done = subprocess.run(
+        [sys.executable, "-c", SHARDED, str(Path(__file__)), json.dumps(MESHES)],
+        capture_output=True,
+        text=True,
+        env={**os.environ, **environment},
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    losses, norms, _ = run({})
+    for sizes, (sharded_losses, sharded_norms, shards) in zip(MESHES, json.loads(done.stdout), strict=True):
+        np.testing.assert_allclose(sharded_norms[0], norms[0], rtol=1e-5, err_msg=str(sizes))
+        np.testing.assert_allclose(sharded_losses, losses, rtol=1e-4, err_msg=str(sizes))
+        fsdp, tensor = sizes.get("fsdp", 1), sizes.get("tensor", 1)
+        block = shards["layers"]["block_0"]
+        assert block["mixer"]["q"]["kernel"] == [2, 32 // fsdp, 4 // tensor, 8]
+        assert block["mixer"]["o"]["kernel"] == [2, 4 // tensor, 8, 32 // fsdp]
+        assert block["mlp"]["gate"]["kernel"] == [2, 32 // fsdp, 64 // tensor]
+        assert shards["embed"]["table"] == [96 // tensor, 32 // fsdp]
