@@ -19,6 +19,7 @@ from lm.data.tokenizer.base import UNK, Base, Spec, by_passage
 from lm.data.tokenizer.bpe import pattern
 
 _BYTES = 256
+_BATCH = 256  # passages
 _CONTINUES = "##"  # WordPiece's mark of a token that does not begin a word
 _SMALLEST = 32  # WordPiece tokens, so that characters and their merges both find room
 
@@ -43,8 +44,11 @@ class HuggingFace(Base):
         return by_passage(texts, self._encode_passages)
 
     def _encode_passages(self, passages: list[str]) -> list[np.ndarray]:
-        encodings = self._library.encode_batch_fast(passages, add_special_tokens=False)
-        return [np.array(encoding.ids, np.int32) for encoding in encodings]
+        ids: list[np.ndarray] = []
+        for start in range(0, len(passages), _BATCH):  # the library's results take a hundred bytes a token
+            encodings = self._library.encode_batch_fast(passages[start : start + _BATCH], add_special_tokens=False)
+            ids.extend(np.array(encoding.ids, np.int32) for encoding in encodings)
+        return ids
 
 
 class ByteBPE(HuggingFace):
