@@ -181,7 +181,6 @@ def _evaluation(evaluation: Mapping[str, Any]) -> list[dict[str, Any]]:
     return [
         {
             "text": row["text"],
-            "step": row.get("step", evaluation.get("step")),
             **{key: row[f"val/{key}"] for key in ("loss", "bits_per_byte", "perplexity")},
         }
         for row in rows
@@ -198,7 +197,7 @@ def _questions(scored: Mapping[str, Any] | None) -> dict[str, Any] | None:
         verdict: _one_a_kind([row for row in scored["answers"] if row["correct"] == verdict])
         for verdict in (True, False)
     }
-    return {"rows": rows, "right": chosen[True], "wrong": chosen[False], "step": scored.get("step")}
+    return {"rows": rows, "right": chosen[True], "wrong": chosen[False]}
 
 
 def _one_a_kind(answers: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
