@@ -16,9 +16,11 @@ from pathlib import Path
 import facts
 import figures
 import snippets
+from run_view import Run
 
 from lm.common import manifest
 from lm.common.errors import UserError
+from lm.train import run as runs
 
 DOCS = Path(__file__).resolve().parent
 BUILD = DOCS / "build"
@@ -34,6 +36,7 @@ SMALL_RUN = (
     "--train.eval_every=20",
     "--train.checkpoint_every=40",
 )
+SMALL_EVALUATION = ("--world=True", "--questions=120")
 
 
 def chapters() -> list[Path]:
@@ -50,12 +53,16 @@ def small_run() -> Path:
     sources = sorted((snippets.ROOT / "lm").rglob("*.py"))
     key = manifest.fingerprint([SMALL_RUN, [manifest.sha256_file(path) for path in sources]])
     directory = BUILD / f"run-{key}"
-    if not manifest.find(directory, "pretrain"):
+    if not (directory / runs.EVALUATION).is_file():
         for stale in BUILD.glob("run-*"):
             shutil.rmtree(stale)
-        command = [sys.executable, "-m", "lm.cli", "pretrain", *SMALL_RUN, f"--workdir={directory}"]
-        if subprocess.run(command, cwd=snippets.ROOT).returncode:
-            raise UserError(f"the small run failed: lm pretrain {' '.join(SMALL_RUN)}")
+        for arguments in (
+            ("pretrain", *SMALL_RUN, f"--workdir={directory}"),
+            ("eval", *SMALL_EVALUATION, f"--run={directory}"),
+        ):
+            print(f"lm {' '.join(arguments)}")
+            if subprocess.run([sys.executable, "-m", "lm.cli", *arguments], cwd=snippets.ROOT).returncode:
+                raise UserError(f"the small run failed at lm {arguments[0]}; its message is above")
     return directory
 
 
@@ -70,7 +77,8 @@ def build(run: Path | None, output: Path) -> None:
     BUILD.mkdir(exist_ok=True)
     code = snippets.collect(chapters())
     facts.check_used(chapters())
-    opened = facts.Run(run or (QUICKSTART if manifest.find(QUICKSTART, "pretrain") else small_run()))
+    opened = Run(run or (QUICKSTART if manifest.find(QUICKSTART, "pretrain") else small_run()))
+    print(f"numbers and figures from {opened.directory}")
     for name, content in (("snippets", code), ("facts", facts.collect(opened))):
         (BUILD / f"{name}.json").write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     figures.draw_all(opened, BUILD)

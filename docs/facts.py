@@ -9,6 +9,7 @@ import json
 import re
 import shutil
 import tempfile
+import textwrap
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -18,6 +19,7 @@ import numpy as np
 from run_view import WINDOW, Run
 
 import lm
+from lm import cli
 from lm.common import manifest
 from lm.common.checkpoint import Checkpoints
 from lm.common.errors import UserError
@@ -34,6 +36,8 @@ Fact = str | list[list[str]]
 USE = re.compile(r'(?:fact|printed|facttable)\(\s*"([^"]+)"')
 TEXT = "the sailor told the tale of the tallest sail"
 N_MERGES = 12
+SHOWN_CHARACTERS = 420
+PAGE_COLUMNS = 100
 DIALS = (2, 4, 8, 12, 16, 24)
 _ATTEMPT = re.compile(r"-[0-9a-f]{8}(?=[-.])")
 
@@ -72,14 +76,22 @@ def _last(name: str, digits: int = 3) -> Callable[[Run], Fact]:
     return lambda run: _number(run.series(name)[1][-1], digits)
 
 
-def _first_document(run: Run) -> str:
-    text = run.tokenizer.decode(run.document_ids(run.held_out).tolist())
-    return text if len(text) <= 600 else text[:600] + " …"
+def _documents(run: Run) -> Fact:
+    """Returns the beginning of the first held-out document of each source."""
+    shown = []
+    for number, name in enumerate(run.shards.splits[run.held_out]):
+        text = run.tokenizer.decode(run.document_ids(run.held_out, number).tolist())
+        shown.append(f"[{name}]\n{text if len(text) <= SHOWN_CHARACTERS else text[:SHOWN_CHARACTERS] + ' …'}")
+    return "\n\n".join(shown)
 
 
 def _tokenized(run: Run) -> Fact:
-    ids = run.document_ids(run.held_out)[:36].tolist()
-    return " ".join(_pieces(run, ids))
+    ids = run.document_ids(run.held_out, -1)[:48].tolist()
+    return _filled(" ".join(_pieces(run, ids)))
+
+
+def _filled(text: str) -> str:
+    return "\n".join(textwrap.wrap(text, PAGE_COLUMNS, break_on_hyphens=False))
 
 
 def _control(run: Run) -> Fact:
@@ -214,9 +226,28 @@ def _likeliest(run: Run) -> Fact:
     return [list(cells) for cells in zip(*columns, strict=True)]
 
 
-def _sample(run: Run) -> Fact:
-    first = json.loads((run.directory / runs.SAMPLES).read_text(encoding="utf-8"))[0]
-    return f"{first['prompt']}{first['completion']}"
+def _samples(run: Run) -> Fact:
+    samples = json.loads((run.directory / runs.SAMPLES).read_text(encoding="utf-8"))[:2]
+    return "\n\n".join(sample["prompt"] + sample["completion"] for sample in samples)
+
+
+def _questions(run: Run) -> Fact:
+    found = run.questions
+    return [
+        [
+            kind,
+            f"{row['correct']} / {row['n']}",
+            f"{100 * row['accuracy']:.0f} %",
+            " – ".join(f"{100 * bound:.0f}" for bound in row["interval"]) + " %",
+            f"{100 * row['chance']:.0f} %",
+        ]
+        for kind, row in {**found["by_kind"], "all": found["overall"]}.items()
+    ]
+
+
+def _question(run: Run) -> Fact:
+    answer = run.questions["answers"][0]
+    return f"{answer['prompt']} {answer['answer']}"
 
 
 FACTS: dict[str, Callable[[Run], Fact]] = {
@@ -234,7 +265,7 @@ FACTS: dict[str, Callable[[Run], Fact]] = {
     "run.flops_per_token": lambda run: f"{run.record['flops_per_token']:,}",
     "run.derived": lambda run: [[d["key"], str(d["value"]), d["source"]] for d in run.record["derived"]],
     "run.parameters": _parameters,
-    "text.document": _first_document,
+    "text.documents": _documents,
     "text.held_out": lambda run: f"{100 * run.config['data']['validation']:g} %",
     "text.train_documents": lambda run: f"{sum(s.n_documents for s in run.shards.sources('train')):,}",
     "text.train_tokens": lambda run: f"{run.shards.n_tokens('train'):,}",
@@ -267,5 +298,8 @@ FACTS: dict[str, Callable[[Run], Fact]] = {
     "checkpoint.damaged": _damaged,
     "sampling.prompt": lambda run: visible(run.next_token[0]),
     "sampling.likeliest": _likeliest,
-    "sampling.sample": _sample,
+    "sampling.sample": _samples,
+    "questions.example": _question,
+    "questions.table": _questions,
+    "commands": lambda run: [[f"lm {name}", line] for name, line in cli.stages().items()],
 }

@@ -159,7 +159,7 @@ def next_token(run: Run, figure: Figure) -> None:
     for axes, temperature in zip(panels, (0.5, 1.0, 2.0), strict=True):
         scaled = np.exp((logits - logits.max()) / temperature)
         axes.barh(np.arange(len(top)), (scaled / scaled.sum())[top], color=BLUE, height=0.7)
-        axes.set(title=f"temperature {temperature:g}", xlim=(0, 1), xlabel="probability")
+        axes.set(title=f"temperature {temperature:g}", xlim=(0, None), xlabel="probability")
     panels[0].set_yticks(range(len(top)), names)
     panels[0].invert_yaxis()
 

@@ -14,6 +14,7 @@ from ml_collections import ConfigDict
 
 from lm import api
 from lm.common import manifest
+from lm.common.errors import UserError
 from lm.common.mesh import make_mesh
 from lm.common.metrics import read_metrics
 from lm.data import tokenizer as tokenizers
@@ -27,7 +28,8 @@ from lm.train.state import TrainState, abstract_state
 
 WINDOW = 16  # tokens of the window that is shown as a table and as a mask
 BPE_BYTES, BPE_MERGES = 60_000, 400  # small enough for plain Python
-PROMPT_TOKENS = 24
+PROMPT_TOKENS, LEAST_PROMPT = 48, 8
+HESITATION = 1.5  # nats
 
 
 class Run:
@@ -79,9 +81,22 @@ class Run:
         """Nats per token of a model that holds every token for equally likely."""
         return math.log(self.model.config.vocab_size)
 
-    def document_ids(self, split: str, index: int = 0) -> np.ndarray:
-        """Returns the token ids of one document of a split's first source."""
-        source = self.shards.sources(split)[0]
+    @cached_property
+    def questions(self) -> dict[str, Any]:
+        """The answers to the world's questions, as `lm eval` left them.
+
+        Raises:
+            UserError: none were asked.
+        """
+        path = self.directory / runs.EVALUATION
+        found = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+        if "questions" not in found:
+            raise UserError(f"{path}: no answers to questions; `lm eval --run={self.directory} --world=True` asks them")
+        return found["questions"]
+
+    def document_ids(self, split: str, number: int = 0, index: int = 0) -> np.ndarray:
+        """Returns the token ids of one document of the source of that number in a split."""
+        source = self.shards.sources(split)[number]
         row = source.document(index)
         return source.gather(np.array([row["offset"]]), min(row["tokens"], source.n_tokens))[0][0]
 
@@ -105,9 +120,9 @@ class Run:
     def bpe(self) -> tuple[str, BPE]:
         """Some training text, and the plain-Python BPE learnt from it."""
         parts: list[str] = []
-        source = self.shards.sources("train")[0]
+        source = self.shards.sources("train")[-1]
         for index in range(source.n_documents):
-            parts.append(self.tokenizer.decode(self.document_ids("train", index).tolist())[:BPE_BYTES])
+            parts.append(self.tokenizer.decode(self.document_ids("train", -1, index).tolist())[:BPE_BYTES])
             if sum(map(len, parts)) >= BPE_BYTES:
                 break
         text = "\n".join(parts)[:BPE_BYTES]
@@ -115,6 +130,13 @@ class Run:
 
     @cached_property
     def next_token(self) -> tuple[str, np.ndarray]:
-        """A prompt cut from held-out text, and the model's logits `[V]` for the token after it."""
-        ids = self.document_ids(self.held_out)[:PROMPT_TOKENS]
-        return self.tokenizer.decode(ids.tolist()), np.asarray(jax.device_get(self.model.logits(ids[None])))[0, -1]
+        """A prompt from held-out text after which the model hesitates between a few tokens, and its logits `[V]`.
+
+        Of the places in the first document it is the one whose entropy is nearest to `HESITATION`.
+        """
+        ids = self.document_ids(self.held_out, -1)[:PROMPT_TOKENS]
+        logits_TV = jax.device_get(self.model.logits(ids[None]))[0]
+        probability_TV = np.asarray(jax.nn.softmax(logits_TV))
+        entropy_T = -(probability_TV * np.log(np.maximum(probability_TV, 1e-30))).sum(axis=1)
+        place = LEAST_PROMPT + int(np.argmin(abs(entropy_T[LEAST_PROMPT:] - HESITATION)))
+        return self.tokenizer.decode(ids[: place + 1].tolist()), logits_TV[place]

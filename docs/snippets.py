@@ -17,7 +17,7 @@ from pathlib import Path
 from lm.common.errors import UserError
 
 ROOT = Path(__file__).resolve().parents[1]
-CALL = re.compile(r'snippet\(\s*"([^"]+)"')
+CALL = re.compile(r'(?:snippet|moduledoc)\(\s*"([^"]+)"')
 
 
 @dataclass(frozen=True)
