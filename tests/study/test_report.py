@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from lm.common.errors import UserError
+from lm.stages import report as stage
 from lm.study import report
 from lm.train import run as runs
 
@@ -216,3 +217,15 @@ def test_no_run_and_damaged_files_are_one_line(killed: Path, tmp_path: Path) -> 
     (killed / runs.EVALUATION).write_text('{"perplexity": ')
     with pytest.raises(UserError, match=r"eval\.json: not JSON"):
         report.summary(killed)
+
+
+def test_the_command_prints_the_summary_and_names_the_page(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    cfg = stage.defaults()
+    with pytest.raises(UserError, match="--run: not given"):
+        stage.run(cfg, None)
+    cfg.run = str(run)
+    stage.run(cfg, None)
+    printed = capsys.readouterr().out
+    assert printed.startswith(report.summary(run))
+    assert f"{run / runs.REPORT}: " in printed
+    assert (run / runs.REPORT).is_file()
