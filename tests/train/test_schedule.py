@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 from ml_collections import ConfigDict
@@ -37,7 +39,7 @@ def test_first_example_is_the_sum_of_sizes(plan: BatchPlan) -> None:
     assert [plan.first_example(step) for step in range(151)] == [0, *np.cumsum(sizes).tolist()]
     assert sizes[0] == (plan.ramp_from or plan.batch_size)
     assert sizes[plan.ramp_steps :] == [plan.batch_size] * (150 - plan.ramp_steps)
-    assert all(later in (size, 2 * size) for size, later in zip(sizes, sizes[1:], strict=False))
+    assert all(later in (size, 2 * size) for size, later in itertools.pairwise(sizes))
 
 
 def test_a_ramp_that_cannot_double_is_refused() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -22,6 +23,13 @@ from lm.train.state import init_state
 from lm.train.step import make_step, place
 
 CFG = ModelConfig(96, 2, 4, 2, 32, 64, 8, 16)
+
+
+MEANT = (
+    "the first steps came out otherwise. Update the golden values only for a change that is meant to alter the "
+    "initialisation, the forward pass or the optimizer, and say so in CHANGELOG.md: print run({}) and copy. "
+    "A refactor leaves them alone."
+)
 
 
 def batch(rows: int = 8, masked: bool = True) -> dict[str, np.ndarray]:
@@ -58,19 +66,15 @@ def run(mesh_sizes: dict[str, int], steps: int = 4, **options: int) -> tuple[lis
 
 
 def test_first_step_golden() -> None:
-    """The first losses of a fixed model on a fixed batch.
-
-    Update these only for a change that is *meant* to alter initialisation, the forward pass or the optimizer, and
-    say so in the changelog: print `run({})` and copy. A refactor must leave them alone.
-    """
+    """The first losses and gradient norms of a fixed model on a fixed batch."""
     losses, norms, _ = run({})
-    np.testing.assert_allclose(losses, [4.5786, 4.5786, 4.5786, 4.5786], atol=2e-3)
-    np.testing.assert_allclose(norms[0], 1.0, atol=2e-3)
+    np.testing.assert_allclose(losses, [4.5587, 4.43049, 4.33902, 4.25979], rtol=1e-4, err_msg=MEANT)
+    np.testing.assert_allclose(norms, [1.91337, 1.66431, 1.34111, 1.31234], rtol=1e-3, err_msg=MEANT)
 
 
 def test_first_loss_is_near_log_v() -> None:
-    """An untrained model is close to uniform: ln V, and a little above."""
-    assert 0 < run({}, steps=1)[0][0] - math.log(CFG.vocab_size) < 0.1
+    """An untrained model is close to uniform, whose loss is ln V."""
+    assert abs(run({}, steps=1)[0][0] - math.log(CFG.vocab_size)) < 0.05
 
 
 @pytest.mark.parametrize("microbatches", [2, 4])
@@ -104,8 +108,6 @@ MESHES = [{"data": 8}, {"data": 4, "fsdp": 2}, {"fsdp": 4, "tensor": 2}, {"data"
 def test_sharded_equals_single() -> None:
     """On 8 simulated devices every mesh gives the single device's losses, with its parameters really split."""
     environment = {"JAX_PLATFORMS": "cpu", "XLA_FLAGS": "--xla_force_host_platform_device_count=8"}
-    import os
-
     done = subprocess.run(
         [sys.executable, "-c", SHARDED, str(Path(__file__)), json.dumps(MESHES)],
         capture_output=True,
