@@ -1,8 +1,8 @@
-"""Plain prose of the world: small tales that nobody asks about, in which colours, owners and places stay true."""
+"""Plain text of the world that asks nothing: tales, in which colours, owners and places stay true, and songs."""
 
 from __future__ import annotations
 
-from lm.data.synthetic.grammar import Cast
+from lm.data.synthetic.grammar import Cast, listing
 from lm.data.synthetic.names import COLOURS
 
 _TALES = (
@@ -33,3 +33,22 @@ def tale(cast: Cast) -> str:
     place, town = cast.places(2)
     colour, other = cast.some(COLOURS, 2)
     return cast.one(_TALES).format(a=a, b=b, thing=thing, toy=toy, place=place, town=town, colour=colour, other=other)
+
+
+_VERSES = (
+    "{a} has a {colour} {thing}",
+    "{a}'s {thing} is {colour}",
+    "{a} lives in {place}",
+    "{a} came to {place} with a {thing}",
+)
+_REFRAINS = ("Sing it again:", "Once more:", "Now you sing it:")
+
+
+def song(cast: Cast) -> str:
+    """Returns a song of two or three lines and its refrain: a model learns from repetition to look back."""
+    n = cast.number(2, 3)
+    verse = cast.one(_VERSES)
+    rows = zip(cast.people(n), cast.things(n), cast.places(n), cast.some(COLOURS, n), strict=True)
+    lines = [verse.format(a=a, thing=thing, place=place, colour=colour) for a, thing, place, colour in rows]
+    verses = [lines] + [cast.some(lines, n) for _ in range(4 - n)]  # the longer ones are sung twice, not thrice
+    return f" {cast.one(_REFRAINS)} ".join(f"{listing(sung)}." for sung in verses)

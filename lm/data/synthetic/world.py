@@ -12,11 +12,12 @@ from lm.data.synthetic.grammar import Cast, Scene
 from lm.data.synthetic.names import Entities, Split
 from lm.data.synthetic.questions import Question, prompt, transcript
 from lm.data.synthetic.scenes import KINDS, SCENES, drill
-from lm.data.synthetic.tales import tale
+from lm.data.synthetic.tales import song, tale
 
-_TALE_SHARE = 0.15
+_TALE_SHARE = 0.1
+_SONG_SHARE = 0.1
 _DRILL_SHARE = 0.05
-_MAX_ASKS = 3
+_MAX_CHARACTERS = 400
 _MOODS = ("It is a fine day.", "The sun is up.", "It is a windy day.", "Rain falls on the roof.", "It is late.")
 _MOOD_SHARE = 0.2
 
@@ -71,11 +72,11 @@ def _document(cast: Cast) -> str:
     draw = cast.number(0, 99) / 100
     if draw < _TALE_SHARE:
         return tale(cast)
-    if draw < _TALE_SHARE + _DRILL_SHARE:
-        scene = drill(cast)
-    else:
-        scene = _staged(cast, cast.one(_SCENES)(cast))
-    return _with_answers(cast, scene)
+    if draw < _TALE_SHARE + _SONG_SHARE:
+        return song(cast)
+    if draw < _TALE_SHARE + _SONG_SHARE + _DRILL_SHARE:
+        return _with_answers(cast, drill(cast))
+    return _with_answers(cast, _staged(cast, cast.one(_SCENES)(cast)))
 
 
 def _staged(cast: Cast, scene: Scene) -> Scene:
@@ -84,6 +85,12 @@ def _staged(cast: Cast, scene: Scene) -> Scene:
 
 
 def _with_answers(cast: Cast, scene: Scene) -> str:
-    """Writes a scene with up to three of its questions, in random order."""
-    asks = cast.some(scene.asks, min(_MAX_ASKS, len(scene.asks)))
-    return transcript(scene.story, [(ask.question, ask.answer) for ask in asks])
+    """Writes a scene with its questions, in random order, as many as fit: the answers are what is to be learnt."""
+    asks = cast.some(scene.asks, len(scene.asks))
+    text = transcript(scene.story, [(asks[0].question, asks[0].answer)])
+    for ask in asks[1:]:
+        longer = f"{text}\n{transcript('', [(ask.question, ask.answer)])}"
+        if len(longer) > _MAX_CHARACTERS:
+            break
+        text = longer
+    return text
