@@ -35,6 +35,8 @@ SMALL_RUN = (
     "--train.log_every=2",
     "--train.eval_every=20",
     "--train.checkpoint_every=40",
+    '--sample.prompts=("One day ", "Question:")',
+    "--sample.max_new_tokens=60",
 )
 SMALL_EVALUATION = ("--world=True", "--questions=120")
 

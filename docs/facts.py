@@ -212,7 +212,7 @@ def _damaged(run: Run) -> Fact:
             with Checkpoints(copy) as damaged:
                 damaged.restore(run.abstract_state)
         except UserError as error:
-            return str(error).replace(str(copy), "runs/mine/checkpoints")
+            return _filled(str(error).replace(str(copy), "runs/mine/checkpoints"))
     raise AssertionError("a flipped bit was not noticed")
 
 
@@ -228,7 +228,7 @@ def _likeliest(run: Run) -> Fact:
 
 def _samples(run: Run) -> Fact:
     samples = json.loads((run.directory / runs.SAMPLES).read_text(encoding="utf-8"))[:2]
-    return "\n\n".join(sample["prompt"] + sample["completion"] for sample in samples)
+    return "\n\n".join(f"[{sample['prompt']}]{sample['completion']}" for sample in samples)
 
 
 def _questions(run: Run) -> Fact:
@@ -296,10 +296,10 @@ FACTS: dict[str, Callable[[Run], Fact]] = {
     "sizing.table": _sizes,
     "checkpoint.leaves": _records,
     "checkpoint.damaged": _damaged,
-    "sampling.prompt": lambda run: visible(run.next_token[0]),
+    "sampling.prompt": lambda run: run.next_token[0],
     "sampling.likeliest": _likeliest,
     "sampling.sample": _samples,
     "questions.example": _question,
     "questions.table": _questions,
-    "commands": lambda run: [[f"lm {name}", line] for name, line in cli.stages().items()],
+    "commands": lambda run: [[f"lm {name}", line.split(": lm ")[0]] for name, line in cli.stages().items()],
 }

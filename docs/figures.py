@@ -155,7 +155,7 @@ def next_token(run: Run, figure: Figure) -> None:
     _, logits = run.next_token
     top = np.argsort(-logits)[:8]
     names = [repr(run.tokenizer.decode([token]))[1:-1].replace(" ", "␣") for token in top.tolist()]
-    panels: list[Axes] = list(figure.subplots(1, 3, sharey=True))
+    panels: list[Axes] = list(figure.subplots(1, 3, sharex=True, sharey=True))
     for axes, temperature in zip(panels, (0.5, 1.0, 2.0), strict=True):
         scaled = np.exp((logits - logits.max()) / temperature)
         axes.barh(np.arange(len(top)), (scaled / scaled.sum())[top], color=BLUE, height=0.7)

@@ -26,7 +26,7 @@ from lm.train.optimizer import Optimizer
 from lm.train.schedule import make_schedule
 from lm.train.state import TrainState, abstract_state
 
-WINDOW = 16  # tokens of the window that is shown as a table and as a mask
+WINDOW = 12  # tokens of the window that is shown as a table and as a mask
 BPE_BYTES, BPE_MERGES = 60_000, 400  # small enough for plain Python
 PROMPT_TOKENS, LEAST_PROMPT = 48, 8
 HESITATION = 1.5  # nats
