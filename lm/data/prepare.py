@@ -48,7 +48,9 @@ def defaults() -> ConfigDict:
 
 def tokenizer_defaults() -> ConfigDict:
     """Returns the keys that say which tokenizer is made, or where one is taken from."""
-    return ConfigDict({"path": "", **tokenizers.defaults()})  # path: a directory that `lm tokenizer` made
+    config = tokenizers.defaults()
+    config.path = ""  # a directory that `lm tokenizer` made
+    return config
 
 
 def paths(data: Any) -> dict[str, str]:
