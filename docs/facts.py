@@ -133,16 +133,6 @@ def _provenance(run: Run) -> Fact:
     return _ATTEMPT.sub("-…", json.dumps(found, indent=1, ensure_ascii=False))
 
 
-def _windows_by_epoch(run: Run) -> Fact:
-    size = 8
-    index = np.arange(size)
-    rows = []
-    for epoch in range(3):
-        key = np.full(size, order.key_of(0, epoch), np.uint64)
-        rows.append([str(epoch), *map(str, order.permute(index, size, key).tolist())])
-    return rows
-
-
 def _interleaved(run: Run) -> Fact:
     source, _ = order.interleave(np.arange(20), (0.5, 0.3, 0.2))
     return " ".join("abc"[number] for number in source.tolist())
@@ -278,13 +268,11 @@ FACTS: dict[str, Callable[[Run], Fact]] = {
     "bpe.text": lambda run: TEXT,
     "bpe.words": lambda run: " · ".join(map(visible, words(TEXT))),
     "bpe.merges": _merges,
-    "bpe.tokens": lambda run: _bpe_tokens(TEXT),
     "bpe.new_tokens": lambda run: _bpe_tokens("the tailor's tale"),
     "bpe.longest": _longest_tokens,
     "shards.files": _shard_files,
     "shards.window": _window,
     "shards.provenance": _provenance,
-    "order.permutations": _windows_by_epoch,
     "order.interleaved": _interleaved,
     "roles": _roles,
     "loss.chance": lambda run: _number(run.chance_loss),
