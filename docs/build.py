@@ -74,8 +74,10 @@ def build(run: Path | None, output: Path) -> None:
     Raises:
         UserError: a snippet or fact that a chapter asks for does not exist, or the run is not a finished one.
     """
-    import typst
-
+    try:
+        import typst
+    except ImportError as error:
+        raise UserError("typst is not installed; pip install 'lm[handbook]'") from error
     BUILD.mkdir(exist_ok=True)
     code = snippets.collect(chapters())
     facts.check_used(chapters())
@@ -90,7 +92,7 @@ def build(run: Path | None, output: Path) -> None:
 def main() -> int:
     """Runs the build and returns its exit code: 2 for what the caller can mend, said in one line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--run", type=Path, help="a finished run directory; the newest small one if left out")
+    parser.add_argument("--run", type=Path, help="a finished run directory that `lm eval --world=True` has scored")
     parser.add_argument("--output", type=Path, default=DOCS / "handbook.pdf")
     arguments = parser.parse_args()
     try:

@@ -16,6 +16,7 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 import numpy as np
+from ml_collections import ConfigDict
 from run_view import WINDOW, Run
 
 import lm
@@ -24,6 +25,7 @@ from lm.common import manifest
 from lm.common.checkpoint import Checkpoints
 from lm.common.errors import UserError
 from lm.common.progress import quantity
+from lm.data import prepare
 from lm.data.shards import order
 from lm.data.tokenizer.bpe import BPE, words
 from lm.infer.sampling import Sampling
@@ -242,7 +244,7 @@ def _question(run: Run) -> Fact:
 
 FACTS: dict[str, Callable[[Run], Fact]] = {
     "lm.version": lambda run: lm.__version__,
-    "run.text": lambda run: run.config["data"]["path"] or ", ".join(run.config["data"]["mixture"]),
+    "run.text": lambda run: " and ".join(prepare.paths(ConfigDict(run.config["data"])).values()),
     "run.n_params": lambda run: quantity(run.record["n_params"]),
     "run.tokens": lambda run: quantity(run.record["tokens"]),
     "run.steps": lambda run: f"{run.config['train']['steps']:,}",
