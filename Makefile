@@ -33,9 +33,9 @@ format: install
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-# docs/handbook.pdf, its figures drawn from a run.
+# docs/handbook.pdf, its figures drawn from the quickstart run, or from a small one if that was not made.
 handbook: install
-	$(BIN)/python docs/build.py --run=$(RUN)
+	$(BIN)/python docs/build.py $(if $(wildcard $(RUN)/manifest.json),--run=$(RUN))
 
 clean:
 	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache

@@ -116,6 +116,7 @@ def finished_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     command = [
         *(sys.executable, "-m", "lm.cli", "pretrain", SMOKE, f"--config.data.path={folder}/text.txt"),
         *(f"--workdir={folder}/run", "--config.tokenizer.kind=char", "--config.sample.max_new_tokens=2"),
+        "--config.train.checkpoint_every=10",
     ]
     done = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parent.parent, check=False)
     assert done.returncode == 0, done.stderr
@@ -125,7 +126,8 @@ def finished_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def again(folder: Path, *arguments: str) -> list[str]:
     return [
         *("pretrain", SMOKE, f"--config.data.path={folder}/text.txt", f"--workdir={folder}/run"),
-        *("--config.tokenizer.kind=char", "--config.sample.max_new_tokens=2", *arguments),
+        *("--config.tokenizer.kind=char", "--config.sample.max_new_tokens=2"),
+        *("--config.train.checkpoint_every=10", *arguments),
     ]
 
 
@@ -140,18 +142,20 @@ def test_a_workdir_made_with_another_config(lm: Lm, finished_run: Path, key: str
 
 
 def test_a_checkpoint_with_one_flipped_bit(lm: Lm, finished_run: Path, tmp_path: Path) -> None:
-    """Sampling and resuming both refuse it by name; verification finds it too."""
+    """Verification finds it, and resuming refuses it by name; asked to, it falls back to the one before."""
     folder = tmp_path / "copy"
     shutil.copytree(finished_run, folder)
     data = max((folder / "run" / "checkpoints" / "20").rglob("d/*"), key=lambda path: path.stat().st_size)
     raw = bytearray(data.read_bytes())
     raw[len(raw) // 2] ^= 4
     data.write_bytes(raw)
-    for arguments in (["sample", f"--run={folder}/run", "--prompt=the"], ["verify", f"--dir={folder}/run"]):
-        line = refused(lm, *arguments)
-        assert "checkpoints/20" in line
+    assert "checkpoints/20" in refused(lm, "verify", f"--dir={folder}/run")
     (folder / "run" / "manifest.json").unlink()  # as if the run were not finished
-    assert "restore_fallback" in refused(lm, *again(folder))
+    command = again(finished_run, f"--workdir={folder}/run")
+    line = refused(lm, *command)
+    assert "checkpoints/20" in line
+    assert "--config.train.restore_fallback=True" in line
+    assert "resuming at step 10" in lm(*command, "--config.train.restore_fallback=True").stderr
 
 
 def test_an_altered_shard_is_found_by_verify(lm: Lm, finished_run: Path, tmp_path: Path) -> None:

@@ -38,6 +38,7 @@ def run(cfg: ConfigDict, workdir: Path | None) -> None:
     if cfg.dry_run:
         _describe(cfg, output)
         return
+    setup.rehearse(cfg, output)
     shards = _shards(cfg, output)
     model, derived = setup.resolve(cfg, shards.vocab_size, output)
     task = setup.make_task(cfg, model, shards)
@@ -154,7 +155,6 @@ def _sample(cfg: ConfigDict, output: Path) -> None:
 
 def _describe(cfg: ConfigDict, output: Path) -> None:
     """Prints what a run would read and be, and where it would go, without writing anything."""
-    from lm.common import mesh as meshes
     from lm.common.progress import quantity
     from lm.data import prepare
     from lm.data.shards import Shards
@@ -163,17 +163,14 @@ def _describe(cfg: ConfigDict, output: Path) -> None:
 
     if prepare.is_shards(cfg.data):
         shards = Shards.open(cfg.data.path)
-        vocab_size = shards.vocab_size
         print(f"{cfg.data.path}: {shards.n_tokens('train'):,} training tokens")
+        cfg.model.vocab_size = cfg.model.vocab_size or shards.vocab_size
     else:
         print(prepare.describe(prepare.Splits(cfg.data)))
-        wanted = cfg.tokenizer.vocab_size or cfg.model.vocab_size
-        vocab_size = wanted or 4096
-        print(f"tokenizer: {cfg.tokenizer.kind}, vocabulary {wanted or 'derived from the text; 4096 assumed below'}")
-    model, derived = setup.resolve(cfg, vocab_size, output)
+    cfg, model, derived = setup.rehearse(cfg, output)
+    print(f"vocabulary {model.vocab_size} (assumed where no size is set and the tokenizer is yet to be trained)")
     for item in derived:
         print(f"{item.key} = {item.value}: {item.source}")
-    meshes.make_mesh(cfg.mesh)
     tokens = cfg.train.steps * cfg.train.batch_size * model.max_seq_len
     flops = tokens * cost.flops_per_token(model, model.max_seq_len)
     print(f"{quantity(cost.n_params(model))} parameters, {quantity(tokens)} tokens, {flops:.2g} FLOPs, into {output}")

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 import lm
@@ -24,6 +25,21 @@ from lm.train.loop import Task
 from lm.train.optimizer import Optimizer
 from lm.train.schedule import BatchPlan, make_schedule
 
+ASSUMED_VOCABULARY = 4096  # where the tokenizer is yet to be trained and no size was asked for
+
+
+def rehearse(cfg: ConfigDict, workdir: Path) -> tuple[ConfigDict, ModelConfig, list[sizing.Derived]]:
+    """Resolves a copy of the config and builds all that needs no data, so that mistakes show before any work is done.
+
+    Raises:
+        UserError: as `resolve` and `make_task`.
+    """
+    copy = cfg.copy_and_resolve_references()
+    vocab_size = copy.tokenizer.vocab_size or copy.model.vocab_size or ASSUMED_VOCABULARY
+    model, derived = resolve(copy, vocab_size, workdir)
+    _make_parts(copy)
+    return copy, model, derived
+
 
 def resolve(cfg: ConfigDict, vocab_size: int, workdir: Path) -> tuple[ModelConfig, list[sizing.Derived]]:
     """Fills every open key of `cfg` in place; what can differ between machines is held from an earlier start.
@@ -31,17 +47,35 @@ def resolve(cfg: ConfigDict, vocab_size: int, workdir: Path) -> tuple[ModelConfi
     Raises:
         UserError: a value out of range, or values that do not fit each other.
     """
+    _check_ranges(cfg.train)
     if cfg.model.dtype is None and (workdir / run.CONFIG).is_file():
         cfg.model.dtype = run.read_config(workdir)["model"]["dtype"]
     model, derived = sizing.resolve_model(cfg.model, vocab_size, hardware.compute_dtype())
-    derived += sizing.resolve_training(cfg, model)
-    for key in ("steps", "batch_size", "microbatches", "log_every", "keep_last"):
-        if cfg.train[key] < 1:
-            raise UserError(f"train.{key}={cfg.train[key]}: must be at least 1")
-    for key in ("eval_every", "eval_tokens", "checkpoint_every", "keep_best"):
-        if cfg.train[key] < 0:
-            raise UserError(f"train.{key}={cfg.train[key]}: must be 0 or more")
-    return model, derived
+    return model, derived + sizing.resolve_training(cfg, model)
+
+
+def _check_ranges(train: ConfigDict) -> None:
+    positive = ("steps", "tokens", "batch_size", "tokens_per_param", "microbatches", "log_every", "keep_last")
+    if bad := [key for key in positive if train[key] is not None and train[key] <= 0]:
+        raise UserError(f"train.{bad[0]}={train[bad[0]]}: must be more than 0")
+    at_least_zero = ("eval_every", "eval_tokens", "checkpoint_every", "keep_best", "z_loss")
+    if bad := [key for key in at_least_zero if train[key] < 0]:
+        raise UserError(f"train.{bad[0]}={train[bad[0]]}: must be 0 or more")
+
+
+def _make_parts(cfg: ConfigDict) -> tuple[Mesh, Optimizer, BatchPlan]:
+    """Builds what needs no data: mesh, optimizer with its schedule, and batch plan."""
+    train = cfg.train
+    mesh = meshes.make_mesh(cfg.mesh)
+    split = mesh.shape["data"] * mesh.shape["fsdp"]
+    for size in {train.batch_size, train.ramp.batch_size} - {0}:
+        if size % (train.microbatches * split):
+            raise UserError(
+                f"train.batch_size={size} (at its smallest) is not a multiple of train.microbatches="
+                f"{train.microbatches} × mesh.data={mesh.shape['data']} × mesh.fsdp={mesh.shape['fsdp']}; change one"
+            )
+    optimizer = Optimizer.from_config(cfg.optimizer, make_schedule(cfg.schedule, train.steps))
+    return mesh, optimizer, BatchPlan(train.batch_size, train.ramp.batch_size, train.ramp.steps)
 
 
 def make_task(cfg: ConfigDict, model: ModelConfig, shards: Shards) -> Task:
@@ -51,22 +85,15 @@ def make_task(cfg: ConfigDict, model: ModelConfig, shards: Shards) -> Task:
         UserError: a mesh that does not fit, an unknown optimizer or schedule, a sequence longer than the corpus.
     """
     train = cfg.train
-    mesh = meshes.make_mesh(cfg.mesh)
-    rows = train.batch_size // train.microbatches
-    for size in {rows, train.ramp.batch_size // train.microbatches} - {0}:
-        if size % (mesh.shape["data"] * mesh.shape["fsdp"]):
-            raise UserError(
-                f"mesh.data={mesh.shape['data']} × mesh.fsdp={mesh.shape['fsdp']} does not divide the {size} rows of a "
-                "micro-batch; change train.batch_size or train.microbatches"
-            )
+    mesh, optimizer, plan = _make_parts(cfg)
     return Task(
         model=model,
-        optimizer=Optimizer.from_config(cfg.optimizer, make_schedule(cfg.schedule, train.steps)),
+        optimizer=optimizer,
         mesh=mesh,
         examples=training_examples(
             shards, "train", seq_len=model.max_seq_len, seed=train.seed, weights=prepare.weights(cfg.data)
         ),
-        plan=BatchPlan(train.batch_size, train.ramp.batch_size, train.ramp.steps),
+        plan=plan,
         steps=train.steps,
         seed=train.seed,
         microbatches=train.microbatches,

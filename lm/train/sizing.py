@@ -101,6 +101,4 @@ def resolve_training(cfg: Any, model: ModelConfig) -> list[Derived]:
     fill(train, "batch_size", "train", round_up(batch, 8), f"0.2920 C^0.3271 tokens, {law}")
     fill(cfg.optimizer, "peak_lr", "optimizer", float(f"{0.3118 * flops**-0.1250:.3g}"), f"0.3118 C^-0.1250, {law}")
     fill(train, "steps", "train", math.ceil(tokens / (train.batch_size * seq_len)), "tokens / (batch x sequence)")
-    if train.batch_size % train.microbatches:
-        raise UserError(f"train.microbatches={train.microbatches} does not divide train.batch_size={train.batch_size}")
     return derived
