@@ -1,6 +1,6 @@
 """The words of the world: people, things and places compounded from short common parts.
 
-Every entity is one of two parts put together (Mi·ra, snow·bell, Oak·ford). Train and test share the
+Every entity is one of two parts put together (Mir·a, snow·bell, Oak·ford). Train and test share the
 parts, so a tokenizer that saw one split can spell the other, but never a whole: which compounds belong to
 which split is drawn by the world's seed. Colours and numbers are answers, and shared.
 """
@@ -18,11 +18,13 @@ Split = Literal["train", "test"]
 COLOURS = ("red", "blue", "green", "yellow", "white", "black", "brown", "pink")
 NUMBERS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 
-# No second part may begin another second part of its row, or one entity could be found inside another.
+# No second part may begin another second part of its row, or one entity could be found inside another. People's first
+# parts end, and their second parts begin, such that byte-pair merging tends to cut between them.
 _PERSON = (
-    "Ba Be Bo Da De Do Fa Fe Fi Ga Jo Ju Ka Ke Ki La Le Li Lo Lu Ma Me Mi Mo Na Ne Ni No Pa Pe Pi Ra Re Ri Ro Ru "
-    "Sa Se Si So Su Ta Te Ti To Tu Va Ve Vi Wi Ya Za Ze",
-    "na ra la ta da ma sa ka va ni ri li to lo no ro ko vi ren lyn mon",
+    "Mir Tal Ben Kor Lus Nel Dar Fen Gil Hal Jan Kel Lor Mar Nor Pel Rin Sam Tom Val Wil Yan Zan Bram Clem Dor Flor "
+    "Gret Hol Jor Kat Lin Mel Nad Pim Ron Sol Tess Ver Wend Yor Zel Bel Cor Den Fin Gor Hen Jas Lam Nil Per Ral Sar "
+    "Tim Vin Ols Arv Ingr Erl",
+    "a o i en el us et ey",
 )
 _THING = (
     "rain sun snow moon star tea milk fruit bird fish sand wind wood tin silk wool glass clay book hand lap toy "
@@ -34,10 +36,7 @@ _PLACE = (
     "ford wood field bridge vale brook port wick gate moor water land view hurst haven cross",
 )
 # Compounds that are English words of another meaning, and would read oddly here.
-_UNFIT = (
-    "Beta Data Meta Zeta Soda Demon Lemon Siren Paren Zero Veto Solo Kilo Silo Lava Visa Feta Moto Moron Tuna Wino "
-    "Pita windbag handbag fishnet"
-)
+_UNFIT = "Linen Halo Valet Holey Solo Lamey windbag handbag fishnet"
 _TEST_SHARE = 0.2
 
 
