@@ -11,8 +11,10 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from numpy.typing import ArrayLike
 
 from lm.common.checkpoint import Checkpoints
+from lm.common.errors import UserError
 from lm.data import tokenizer as tokenizers
 from lm.infer import decode
 from lm.infer.sampling import Sampling
@@ -39,8 +41,19 @@ class Model:
     step: int
     bos: bool
 
-    def logits(self, tokens_BT: np.ndarray | jax.Array) -> jax.Array:
-        """Returns next-token scores `[B, T, V]` in float32 for token ids `[B, T]`."""
+    def logits(self, tokens_BT: ArrayLike) -> jax.Array:
+        """Returns next-token scores `[B, T, V]` in float32 for token ids `[B, T]`.
+
+        Raises:
+            UserError: more tokens than the model's context, or an id outside its vocabulary.
+        """
+        ids_BT = np.asarray(tokens_BT)
+        if ids_BT.ndim != 2 or ids_BT.shape[1] > self.config.max_seq_len:
+            raise UserError(f"tokens of shape {ids_BT.shape}: give [B, T] with T at most {self.config.max_seq_len}")
+        if ids_BT.size and not 0 <= ids_BT.min() <= ids_BT.max() < self.config.vocab_size:
+            raise UserError(
+                f"token ids {ids_BT.min()} to {ids_BT.max()}: the model knows 0 to {self.config.vocab_size - 1}"
+            )
         return _logits(self.config, self.params, jnp.asarray(tokens_BT, jnp.int32))
 
     def generate(
@@ -61,40 +74,49 @@ class Model:
             UserError: a sampling value out of range, or an empty prompt where training knew no `<bos>`.
         """
         texts = [prompts] if isinstance(prompts, str) else list(prompts)
+        prompt_ids = [self._encode(text) for text in texts]
         rows = decode.generate(
             self.config,
             self.params,
-            [self._encode(text) for text in texts],
+            prompt_ids,
             max_new_tokens=max_new_tokens,
             sampling=Sampling(temperature, top_k, top_p),
             seed=seed,
+            vocab_size=self.tokenizer.vocab_size,
             stop_ids=frozenset({self.tokenizer.eos_id}),
         )
-        completions = [self.tokenizer.decode(row) for row in rows]
+        completions = [self._continuation(prompt, row) for prompt, row in zip(prompt_ids, rows, strict=True)]
         return completions[0] if isinstance(prompts, str) else completions
 
     def stream(self, prompt: str, *, max_new_tokens: int, sampling: Sampling, seed: int = 0) -> Iterator[str]:
         """Yields the continuation of a prompt piece by piece, as soon as its characters are whole."""
+        prompt_ids = self._encode(prompt)
         ids: list[int] = []
         shown = ""
         steps = decode.stream(
             self.config,
             self.params,
-            [self._encode(prompt)],
+            [prompt_ids],
             max_new_tokens=max_new_tokens,
             sampling=sampling,
             seed=seed,
+            vocab_size=self.tokenizer.vocab_size,
         )
         for token_B in steps:
             if token_B[0] == self.tokenizer.eos_id:
                 break
             ids.append(int(token_B[0]))
-            text = self.tokenizer.decode(ids)
+            text = self._continuation(prompt_ids, ids)
             if not text.endswith("\ufffd"):  # a character whose last bytes are yet to come
                 yield text[len(shown) :]
                 shown = text
-        if len(text := self.tokenizer.decode(ids)) > len(shown):
+        if len(text := self._continuation(prompt_ids, ids)) > len(shown):
             yield text[len(shown) :]
+
+    def _continuation(self, prompt_ids: list[int], new_ids: list[int]) -> str:
+        """Decodes new tokens behind their prompt, since what stands between two tokens may be a matter of both."""
+        before = self.tokenizer.decode(prompt_ids)
+        return self.tokenizer.decode([*prompt_ids, *new_ids])[len(before) :]
 
     def _encode(self, prompt: str) -> list[int]:
         return ([self.tokenizer.bos_id] if self.bos else []) + self.tokenizer.encode(prompt)

@@ -1,8 +1,8 @@
 """Cached decoding: prompts are read once, then one token at a time.
 
 Prompts of a batch are padded on the left, so that every row writes to the same cache slot; padding is segment 0,
-which nothing attends to. When the cache is full, all but the last half context of each row is dropped and the rest
-read again: what follows is exactly the model's continuation of the shortened text. Dims: B batch, T time, V vocabulary.
+which nothing attends to. When a row reaches the model's context, all but the last half context of each row is dropped
+and the rest read again: what follows is exactly the model's continuation of the shortened text. Dims: B batch, T time, V vocabulary.
 """
 
 from __future__ import annotations
@@ -31,14 +31,19 @@ def stream(
     max_new_tokens: int,
     sampling: Sampling,
     seed: int = 0,
+    vocab_size: int | None = None,
 ) -> Iterator[np.ndarray]:
     """Yields the next token of every row, `[B]` int32, `max_new_tokens` times.
 
+    Ids from `vocab_size` on are never drawn: rows that pad a model's vocabulary beyond its tokenizer's.
+
     Raises:
-        UserError: no prompt, or an empty one.
+        UserError: no prompt, an empty one, or no token asked for.
     """
     if not prompts or not all(len(prompt) for prompt in prompts):
-        raise UserError("prompt: empty; give at least one token (a tokenizer's <bos> will do)")
+        raise UserError("prompt: empty, and this model's texts begin with no <bos> to go on from; give some text")
+    if max_new_tokens < 1:
+        raise UserError(f"max_new_tokens={max_new_tokens}: must be at least 1")
     rows = [list(prompt) for prompt in prompts]
     key = jax.random.key(seed)
     made, kept = 0, model.max_seq_len
@@ -47,8 +52,8 @@ def stream(
         tokens_BT, segments_BT, positions_BT = _left_padded(window, model.max_seq_len)
         logits_BV, cache = _read(model, params, tokens_BT, segments_BT, positions_BT)
         position_B = jnp.asarray([len(row) for row in window], jnp.int32)
-        for free in range(model.max_seq_len - tokens_BT.shape[1], -1, -1):
-            token_B = np.asarray(sampling.draw(logits_BV, jax.random.fold_in(key, made)))
+        for free in range(model.max_seq_len - max(map(len, window)), -1, -1):
+            token_B = np.asarray(sampling.draw(logits_BV[:, :vocab_size], jax.random.fold_in(key, made)))
             for row, token in zip(rows, token_B.tolist(), strict=True):
                 row.append(token)
             made += 1
@@ -68,12 +73,15 @@ def generate(
     max_new_tokens: int,
     sampling: Sampling,
     seed: int = 0,
+    vocab_size: int | None = None,
     stop_ids: frozenset[int] = frozenset(),
 ) -> list[list[int]]:
     """Returns each row's new tokens, up to (not including) the first stop token."""
     new: list[list[int]] = [[] for _ in prompts]
     stopped = [False] * len(prompts)
-    steps = stream(model, params, prompts, max_new_tokens=max_new_tokens, sampling=sampling, seed=seed)
+    steps = stream(
+        model, params, prompts, max_new_tokens=max_new_tokens, sampling=sampling, seed=seed, vocab_size=vocab_size
+    )
     for token_B in steps:
         for row, token in enumerate(token_B.tolist()):
             stopped[row] = stopped[row] or token in stop_ids
@@ -99,7 +107,7 @@ def _left_padded(rows: Sequence[Sequence[int]], limit: int) -> tuple[jax.Array, 
 def _read(
     model: ModelConfig, params: Any, tokens_BT: jax.Array, segments_BT: jax.Array, positions_BT: jax.Array
 ) -> tuple[jax.Array, Cache]:
-    cache = kv.empty(model, tokens_BT.shape[0], model.max_seq_len)
+    cache = kv.empty(model, tokens_BT.shape[0], tokens_BT.shape[1] + model.max_seq_len)  # padding takes slots too
     h_BTD, cache = _hidden(model, params, tokens_BT, segments_BT, positions_BT, cache)
     return _logits(model, params, h_BTD[:, -1:]), cache
 

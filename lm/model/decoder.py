@@ -44,7 +44,8 @@ class Embedding(nn.Module):
 
     def logits(self, x_BTD: jax.Array) -> jax.Array:
         """Scores each `[D]` vector against every row of the table: `[B, T, V]`."""
-        flat = x_BTD.reshape(-1, self.cfg.d_model) @ self.table.astype(self.cfg.dtype).T
+        table_DV = self.table.astype(self.cfg.dtype).T
+        flat = jnp.dot(x_BTD.reshape(-1, self.cfg.d_model), table_DV, preferred_element_type=jnp.float32)
         return flat.reshape(*x_BTD.shape[:-1], -1)
 
 
@@ -69,7 +70,7 @@ class Layers(nn.Module):
             params, number, cached = xs
             return block.apply({"params": params}, x_BTD, context._replace(layer=number), cached)
 
-        layer = _rematerialised(layer, c.remat)
+        layer = _rematerialised(layer, c.remat, scanned=c.scan_layers)
         cached = (cache.k_LBSKN, cache.v_LBSKN) if cache is not None else None
         xs: Any = (self.param("block_0", init_stack), jnp.arange(c.n_layers), cached)
         if c.scan_layers:
@@ -83,12 +84,12 @@ class Layers(nn.Module):
         return x_BTD, cache if cache is None else cache._replace(k_LBSKN=written[0], v_LBSKN=written[1])
 
 
-def _rematerialised(layer: Any, remat: str) -> Any:
+def _rematerialised(layer: Any, remat: str, *, scanned: bool) -> Any:
     """Wraps a layer so that its backward pass recomputes all of it (`block`) or all but its products (`dots`)."""
     if remat == "none":
         return layer
     policy = jax.checkpoint_policies.dots_with_no_batch_dims_saveable if remat == "dots" else None
-    return jax.checkpoint(layer, policy=policy, prevent_cse=False)
+    return jax.checkpoint(layer, policy=policy, prevent_cse=not scanned)  # a scan's body cannot be merged with another
 
 
 class Decoder(nn.Module):
@@ -101,7 +102,7 @@ class Decoder(nn.Module):
         self.layers = Layers(self.cfg)
         self.final_norm = RMSNorm(self.cfg)
         if not self.cfg.tie_embeddings:
-            self.head = Linear(self.cfg, (self.cfg.d_model, self.cfg.vocab_size))
+            self.head = Linear(self.cfg, (self.cfg.d_model, self.cfg.vocab_size), out_dtype="float32")
 
     def __call__(
         self,
@@ -158,7 +159,7 @@ class Decoder(nn.Module):
     def unembed(self, h_BTD: jax.Array) -> jax.Array:
         """Returns float32 logits `[B, T, V]`."""
         logits_BTV = self.embed.logits(h_BTD) if self.cfg.tie_embeddings else self.head(h_BTD)
-        return constrain(logits_BTV.astype(jnp.float32), ("batch", "time", "vocab"))
+        return constrain(logits_BTV, ("batch", "time", "vocab"))
 
 
 def init(cfg: ModelConfig, key: jax.Array) -> Any:

@@ -39,16 +39,18 @@ class Linear(nn.Module):
 
     cfg: ModelConfig
     shape: tuple[int, ...]
+    out_dtype: str | None = None  # the compute dtype if left out
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        """Maps `[..., *inputs]` to `[..., *outputs]` in the compute dtype."""
+        """Maps `[..., *inputs]` to `[..., *outputs]`."""
         role = f"{self.name}.kernel"
         kernel = self.param("kernel", lambda key: initialise(role, self.shape, self.cfg, key))
         inputs, outputs = self.shape[: ROLES[role].n_in], self.shape[ROLES[role].n_in :]
         batch = x.shape[: x.ndim - len(inputs)]
         # One two-dimensional product: a weight gradient that contracts two leading axes goes through layout copies.
-        flat = x.reshape(-1, math.prod(inputs)) @ kernel.astype(self.cfg.dtype).reshape(math.prod(inputs), -1)
+        kernel_IO = kernel.astype(self.cfg.dtype).reshape(math.prod(inputs), -1)
+        flat = jnp.dot(x.reshape(-1, math.prod(inputs)), kernel_IO, preferred_element_type=self.out_dtype)
         return flat.reshape(*batch, *outputs)
 
 

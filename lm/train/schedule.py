@@ -69,7 +69,14 @@ class BatchPlan:
     ramp_steps: int = 0
 
     def __post_init__(self) -> None:
-        if self.ramp_from and self.ramp_from << self._doublings() != self.batch_size:
+        if bool(self.ramp_from) != bool(self.ramp_steps) or self.ramp_from < 0 or self.ramp_steps < 0:
+            raise UserError(
+                f"train.ramp.batch_size={self.ramp_from} with train.ramp.steps={self.ramp_steps}: "
+                "set both above 0 for a ramp, or both to 0 for none"
+            )
+        if self.ramp_from > self.batch_size or (
+            self.ramp_from and self.ramp_from << self._doublings() != self.batch_size
+        ):
             raise UserError(
                 f"train.ramp.batch_size={self.ramp_from}: must be train.batch_size={self.batch_size} halved some times"
             )

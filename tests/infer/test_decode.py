@@ -47,6 +47,20 @@ def test_greedy_equals_reading_anew(model_config: ModelConfig, params: dict) -> 
     assert together == [slow_greedy(model_config, params, prompt, 12) for prompt in prompts]
 
 
+@pytest.mark.parametrize("length", [13, 21, 23])
+def test_a_long_prompt_is_kept_whole(model_config: ModelConfig, params: dict, length: int) -> None:
+    """However its padding falls, every token of a prompt within the context is seen until the context is full."""
+    prompt = [(7 * i) % model_config.vocab_size for i in range(length)]
+    new = model_config.max_seq_len - length
+    out = decode.generate(model_config, params, [prompt, [4]], max_new_tokens=new, sampling=GREEDY)
+    assert out == [slow_greedy(model_config, params, prompt, new), slow_greedy(model_config, params, [4], new)]
+
+
+def test_ids_beyond_the_tokenizer_are_never_drawn(model_config: ModelConfig, params: dict) -> None:
+    out = decode.generate(model_config, params, [[1]], max_new_tokens=40, sampling=Sampling(), vocab_size=5)[0]
+    assert max(out) < 5
+
+
 def test_a_full_cache_goes_on_with_the_last_half(model_config: ModelConfig, params: dict) -> None:
     """Past the context, the next token is that of the last half context alone."""
     limit = model_config.max_seq_len

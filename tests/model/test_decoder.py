@@ -51,6 +51,20 @@ def test_no_position_sees_the_future(model_config: ModelConfig, params: dict) ->
     assert np.all(influence_TS[np.tril_indices(t)] > 0)
 
 
+@pytest.mark.parametrize(("remat", "expected"), [("none", False), ("dots", True), ("block", True)])
+@pytest.mark.parametrize("scan", [True, False])
+def test_rematerialisation_is_in_the_program(
+    model_config: ModelConfig, params: dict, remat: str, expected: bool, scan: bool
+) -> None:
+    """The gradient's program holds a rematerialised region exactly if the config asks for one."""
+    cfg = dataclasses.replace(model_config, remat=remat, scan_layers=scan)
+    x_BT = tokens(cfg, (1, 4))
+    program = str(
+        jax.make_jaxpr(jax.grad(lambda p: jnp.sum(Decoder(cfg).apply({"params": p}, x_BT).logits_BTV)))(params)
+    )
+    assert ("remat" in program or "checkpoint[" in program) == expected
+
+
 @pytest.mark.parametrize("change", [{"scan_layers": False}, {"remat": "block"}, {"remat": "dots"}])
 def test_execution_choices_change_nothing(model_config: ModelConfig, params: dict, change: dict) -> None:
     """Unrolled equals scanned, and recomputing equals storing, in values and in gradients."""

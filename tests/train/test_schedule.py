@@ -42,6 +42,15 @@ def test_first_example_is_the_sum_of_sizes(plan: BatchPlan) -> None:
     assert all(later in (size, 2 * size) for size, later in itertools.pairwise(sizes))
 
 
-def test_a_ramp_that_cannot_double_is_refused() -> None:
-    with pytest.raises(UserError, match=r"train.ramp.batch_size=3: must be train.batch_size=16 halved some times"):
-        BatchPlan(16, 3, 10)
+@pytest.mark.parametrize("start", [3, 32])
+def test_a_ramp_that_cannot_double_is_refused(start: int) -> None:
+    with pytest.raises(
+        UserError, match=f"train.ramp.batch_size={start}: must be train.batch_size=16 halved some times"
+    ):
+        BatchPlan(16, start, 10)
+
+
+@pytest.mark.parametrize(("size", "steps"), [(4, 0), (0, 10)])
+def test_half_a_ramp_is_refused(size: int, steps: int) -> None:
+    with pytest.raises(UserError, match="set both above 0"):
+        BatchPlan(16, size, steps)
