@@ -16,7 +16,7 @@ from pathlib import Path
 _STAGES = Path(__file__).parent / "stages"
 # What the machine refuses and the user can mend.
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
-_NO_ACCESS = {errno.EROFS, errno.EACCES, errno.EPERM}
+_NO_ACCESS = {errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR}
 
 
 def stages() -> dict[str, str]:

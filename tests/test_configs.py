@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from lm.common import config as configs
+from lm.common.errors import UserError
 from lm.common.manifest import attempt_id
 from lm.stages import pretrain
 from lm.train import setup
@@ -31,6 +32,12 @@ def test_builds_and_resolves(path: Path, arg: str, tmp_path: Path) -> None:
     if arg == "smoke":
         assert cfg.train.steps <= 20
         assert model.d_model <= 64
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_an_unknown_argument_is_refused(path: Path) -> None:
+    with pytest.raises(UserError, match="smok"):
+        configs.load(f"{path}:smok")
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)

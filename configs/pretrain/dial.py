@@ -9,12 +9,15 @@ steps of a small model.
 
 from ml_collections import ConfigDict
 
+from lm.common.errors import UserError
 from lm.train import defaults
 
 
 def get_config(arg: str = "6") -> ConfigDict:
     """Returns the config; `arg` is the dial, or `smoke`."""
     cfg = defaults.pretrain()
+    if arg not in ("", "smoke") and not arg.isdecimal():
+        raise UserError(f"config argument {arg!r}: give the dial, such as :6, or :smoke")
     cfg.model.size = 1 if arg == "smoke" else int(arg or 6)
     cfg.model.max_seq_len = 1024
     cfg.train.eval_tokens = 1_000_000

@@ -24,6 +24,7 @@ def get_config(arg: str = "") -> ConfigDict:
     cfg.model.n_heads = 6
     cfg.model.n_kv_heads = 2
     cfg.model.max_seq_len = 192
+    cfg.model.scan_layers = False  # a fifth faster on a CPU; the parameters are the same either way
     cfg.optimizer.name = "muon"
     cfg.optimizer.peak_lr = 8e-3
     cfg.train.batch_size = 16
@@ -33,7 +34,7 @@ def get_config(arg: str = "") -> ConfigDict:
     cfg.train.checkpoint_every = 300
     cfg.sample.prompts = ("def ", "import ", "Question:", "One day ")
     cfg.sample.max_new_tokens = 120
-    if arg == "smoke":
+    if defaults.is_smoke(arg):
         cfg.data.mixture.world.path = "builtin:world?n=500"
         cfg.tokenizer.vocab_size = 512
         cfg.model.n_layers, cfg.model.d_model, cfg.model.n_heads, cfg.model.n_kv_heads = 2, 32, 2, 1

@@ -163,8 +163,8 @@ class Checkpoints:
     ) -> tuple[int, Any, dict[str, Any]]:
         """Returns `(step, params, extra)`: the nested dict under `prefix`, on the default device, verified.
 
-        Needs to know nothing of the rest of the state. `step` defaults to the best one with `best`, if any step
-        has the metric, else to the newest.
+        Needs to know nothing of the rest of the state. `step` defaults to the newest one, or with `best` to
+        that of the lowest metric.
 
         Raises:
             UserError: no checkpoint, or a leaf that does not verify.

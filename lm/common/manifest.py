@@ -12,6 +12,7 @@ import hashlib
 import json
 import os
 import secrets
+import shutil
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -144,6 +145,16 @@ def find_same(directory: Path, stage: str, *, config: Mapping[str, Any], inputs:
             f"choose another --workdir, or delete this one"
         )
     return made
+
+
+def copy_stage(source: Path, target: Path, stage: str) -> None:
+    """Copies a finished stage into another directory, its manifest last; one that is there already is left alone."""
+    if (target / NAME).is_file() and fingerprint_stage(target) == fingerprint_stage(source):
+        return
+    target.mkdir(parents=True, exist_ok=True)
+    for entry in read(source, stage).files:
+        shutil.copyfile(source / entry.name, target / entry.name)
+    write_atomic(target / NAME, (source / NAME).read_bytes())
 
 
 def verify(directory: Path) -> list[str]:

@@ -48,6 +48,7 @@ class MetricWriter:
             self._sinks.append(_WeightsAndBiases(wandb, run or {}, path.parent))
         if tensorboard is not None:
             self._sinks.append(_TensorBoard(tensorboard, resume_step))
+        self.path = path
         path.parent.mkdir(parents=True, exist_ok=True)
         self._newest = max((line["step"] for line in read_metrics(path)), default=-1)
         cut_back(path, self._newest)  # a torn last line would swallow the next one

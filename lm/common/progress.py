@@ -31,6 +31,26 @@ def quantity(value: float) -> str:
     return f"{value / 1e12:.3g}T"
 
 
+class Stopwatch:
+    """Wall time by part: `lap(name)` gives the time since the last lap to a part."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+        self._last = time.monotonic()
+
+    def lap(self, name: str) -> None:
+        """Ends a part."""
+        now = time.monotonic()
+        self.seconds[name] = self.seconds.get(name, 0.0) + now - self._last
+        self._last = now
+
+    def table(self) -> str:
+        """Returns one line a part, and the sum."""
+        rows = [*self.seconds.items(), ("in all", sum(self.seconds.values()))]
+        width = max(len(name) for name, _ in rows)
+        return "\n".join(f"{name:<{width}}  {duration(seconds):>7}" for name, seconds in rows)
+
+
 class Progress:
     """Counts units of work done and shows rate and ETA; use as a context manager.
 

@@ -6,6 +6,7 @@ it is split, and when what is on disk already can be used again.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -57,22 +58,46 @@ def paths(data: Any) -> dict[str, str]:
     """Returns the path of each source by name.
 
     Raises:
-        UserError: neither or both of `data.path` and `data.mixture` are given.
+        UserError: neither or both of `data.path` and `data.mixture` are given, or a source lacks a path or weight.
     """
     if bool(data.path) == bool(data.mixture):
         what = "not both" if data.path else "such as --config.data.path=my_text_folder"
-        raise UserError(f"data.path={data.path}: give data.path or data.mixture, {what}")
+        raise UserError(f"data.path={data.path!r}: give data.path or data.mixture, {what}")
+    for name, source in data.mixture.items():
+        if set(source) != {"path", "weight"}:
+            raise UserError(f"data.mixture.{name}: has {', '.join(source) or 'nothing'}; give path and weight, no more")
+        if not isinstance(source["weight"], int | float) or source["weight"] < 0:
+            raise UserError(f"data.mixture.{name}.weight={source['weight']!r}: give a number, 0 or more")
     return {ONE_SOURCE: data.path} if data.path else {name: source["path"] for name, source in data.mixture.items()}
-
-
-def weights(data: Any) -> dict[str, float] | None:
-    """Returns each source's share of the training examples, or None where there is one source."""
-    return {name: float(source["weight"]) for name, source in data.mixture.items()} or None
 
 
 def is_shards(data: Any) -> bool:
     """Says whether `data.path` is a directory that `lm shard` made."""
-    return bool(data.path) and (Path(data.path) / manifest.NAME).is_file()
+    path = Path(data.path) / manifest.NAME
+    if not data.path or not path.is_file():
+        return False
+    try:
+        return json.loads(path.read_text(encoding="utf-8")).get("stage") == "shard"
+    except (ValueError, AttributeError):  # somebody else's manifest.json, in a folder of text
+        return False
+
+
+def weights(shards: Shards) -> dict[str, float] | None:
+    """Returns each source's share of the training examples; None, by size, where there is no mixture."""
+    return shards.manifest.config.get("weights") or None
+
+
+def adopt(data: Any, tokenizer: Any, shards: Shards) -> list[str]:
+    """Sets the keys of both sections to what finished shards were made with, in place, and returns those it changed."""
+    data.path = str(shards.directory.absolute())
+    made = {"data": shards.manifest.config, "tokenizer": manifest.read(shards.tokenizer_dir, "tokenizer").config}
+    changed = []
+    for name, section in (("data", data), ("tokenizer", tokenizer)):
+        for key, value in made[name].items():
+            if key in section and section[key] != value:
+                section[key] = value
+                changed.append(f"{name}.{key}")
+    return changed
 
 
 class Splits:
@@ -153,6 +178,7 @@ def prepare_shards(data: Any, splits: Splits, tokenizer_dir: Path, output: Path)
     """
     config = {key: value for key, value in configs.to_dict(data).items() if key not in ("workers", "mixture", "path")}
     config["paths"] = paths(data)
+    config["weights"] = {name: float(source["weight"]) for name, source in data.mixture.items()}
     inputs = splits.inputs() | {"tokenizer": manifest.fingerprint_stage(tokenizer_dir)}
     if manifest.find_same(output, "shard", config=config, inputs=inputs) is None:
         options = {"config": config, "inputs": inputs, "bos": data.bos, "eos": data.eos}

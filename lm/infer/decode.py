@@ -2,7 +2,9 @@
 
 Prompts of a batch are padded on the left, so that every row writes to the same cache slot; padding is segment 0,
 which nothing attends to. When a row reaches the model's context, all but the last half context of each row is dropped
-and the rest read again: what follows is exactly the model's continuation of the shortened text. Dims: B batch, T time, V vocabulary.
+and the rest read again: what follows is exactly the model's continuation of the shortened text.
+
+Dims: B batch, T time, V vocabulary.
 """
 
 from __future__ import annotations

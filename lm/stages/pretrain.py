@@ -15,6 +15,7 @@ from ml_collections import ConfigDict
 from lm.stages import required_workdir
 
 if TYPE_CHECKING:
+    from lm.common.progress import Stopwatch
     from lm.data.shards import Shards
     from lm.train.loop import Task
 
@@ -26,10 +27,14 @@ def defaults() -> ConfigDict:
     return train_defaults.pretrain()
 
 
-def run(cfg: ConfigDict, workdir: Path | None) -> None:
-    """Prepares the data, trains, samples and reports, each step only if it is not done already."""
+def run(cfg: ConfigDict, workdir: Path | None, watch: Stopwatch | None = None) -> None:
+    """Prepares the data, trains, samples and reports, each part only if it is not done already.
+
+    `watch` is told when each part ends.
+    """
     from lm.common import config as configs
-    from lm.common.progress import quantity
+    from lm.common import manifest
+    from lm.common.progress import Stopwatch, quantity
     from lm.study import report
     from lm.train import run as runs
     from lm.train import setup
@@ -38,56 +43,79 @@ def run(cfg: ConfigDict, workdir: Path | None) -> None:
     if cfg.dry_run:
         _describe(cfg, output)
         return
-    setup.rehearse(cfg, output)
-    shards = _shards(cfg, output)
+    watch = watch or Stopwatch()
+    _check_samples(cfg)
+    shards = _shards(cfg, output, watch)
+    setup.rehearse(cfg, output, shards.vocab_size)
     model, derived = setup.resolve(cfg, shards.vocab_size, output)
     task = setup.make_task(cfg, model, shards)
-    runs.claim(output, configs.to_dict(cfg))
+    facts = setup.facts(model, derived, task, shards)
+    _check_prompts(cfg, shards)
+    runs.claim(output, configs.to_dict(cfg), facts)
     if runs.is_finished(output):
         print(f"{output}: finished already; `lm sample --run={output}` writes with it")
         return
-    setup.write_facts(output, model, derived, task)
+    manifest.copy_stage(shards.tokenizer_dir, output / runs.TOKENIZER, "tokenizer")
     for item in derived:
         print(f"{item.key} = {item.value}: {item.source}")
-    facts = json.loads((output / runs.RUN).read_text())
     epochs = ", ".join(f"{name} {count:.2f}" for name, count in facts["epochs"].items())
-    print(f"{quantity(facts['n_params'])} parameters, {quantity(facts['tokens'])} tokens (epochs: {epochs})")
-    if _train(cfg, task, shards, output):
+    print(
+        f"{quantity(facts['n_params'])} parameters, {quantity(facts['tokens'])} tokens (epochs: {epochs})", flush=True
+    )
+    finished = _train(cfg, task, shards, output)
+    watch.lap("training")
+    if finished:
         _sample(cfg, output)
-        runs.finish(
-            output,
-            configs.to_dict(cfg),
-            {"shards": _fingerprint(shards)},
-            {"steps": cfg.train.steps, "n_params": facts["n_params"], "tokens": facts["tokens"]},
-        )
+        watch.lap("samples")
+        counts = {"steps": cfg.train.steps, "n_params": facts["n_params"], "tokens": facts["tokens"]}
+        runs.finish(output, configs.to_dict(cfg), {"shards": facts["data"]}, counts)
     print(f"{report.write(output)}: curves, samples, data and parameters")
+    watch.lap("report")
 
 
-def _shards(cfg: ConfigDict, output: Path) -> Shards:
+def _shards(cfg: ConfigDict, output: Path, watch: Stopwatch) -> Shards:
     """Opens the shards named by `data.path`, or makes them from raw text inside the run directory."""
-    import shutil
-
     from lm.data import prepare
     from lm.data.shards import Shards
     from lm.train import run as runs
+    from lm.train import setup
 
     if prepare.is_shards(cfg.data):
         shards = Shards.open(cfg.data.path)
-        if not (output / runs.TOKENIZER).exists():
-            output.mkdir(parents=True, exist_ok=True)
-            shutil.copytree(shards.tokenizer_dir, output / runs.TOKENIZER)
+        for key in prepare.adopt(cfg.data, cfg.tokenizer, shards):
+            print(f"{key}: as {shards.directory} was made")
         return shards
+    setup.rehearse(cfg, output, None)  # before hours of tokenizing
     splits = prepare.Splits(cfg.data)
+    print(prepare.describe(splits))
     if cfg.tokenizer.vocab_size is None:
         cfg.tokenizer.vocab_size = cfg.model.vocab_size
     tokenizer = prepare.prepare_tokenizer(cfg.tokenizer, cfg.data, splits, output / runs.TOKENIZER)
-    return prepare.prepare_shards(cfg.data, splits, tokenizer, output / runs.SHARDS)
+    watch.lap("tokenizer")
+    shards = prepare.prepare_shards(cfg.data, splits, tokenizer, output / runs.SHARDS)
+    watch.lap("shards")
+    return shards
 
 
-def _fingerprint(shards: Shards) -> str:
-    from lm.common import manifest
+def _check_samples(cfg: ConfigDict) -> None:
+    """Refuses sampling values that would only fail after training."""
+    from lm.common.errors import UserError
+    from lm.infer.sampling import Sampling
 
-    return manifest.fingerprint_stage(shards.directory)
+    sample = cfg.sample
+    Sampling(sample.temperature, sample.top_k, sample.top_p)
+    if sample.prompts and sample.max_new_tokens < 1:
+        raise UserError(f"sample.max_new_tokens={sample.max_new_tokens}: must be at least 1")
+
+
+def _check_prompts(cfg: ConfigDict, shards: Shards) -> None:
+    """Refuses prompts that the run's tokenizer cannot begin with."""
+    from lm.common.errors import UserError
+    from lm.data import tokenizer as tokenizers
+
+    tokenizer = tokenizers.load(shards.tokenizer_dir)
+    if any(not tokenizer.encode(prompt) for prompt in cfg.sample.prompts) and not cfg.data.bos:
+        raise UserError('sample.prompts: "" needs a <bos> to begin with, but data.bos=False; give prompts with text')
 
 
 def _train(cfg: ConfigDict, task: Task, shards: Shards, output: Path) -> bool:
@@ -161,16 +189,20 @@ def _describe(cfg: ConfigDict, output: Path) -> None:
     from lm.model import cost
     from lm.train import setup
 
+    vocab_size = None
     if prepare.is_shards(cfg.data):
         shards = Shards.open(cfg.data.path)
+        prepare.adopt(cfg.data, cfg.tokenizer, shards)
+        vocab_size = shards.vocab_size
         print(f"{cfg.data.path}: {shards.n_tokens('train'):,} training tokens")
-        cfg.model.vocab_size = cfg.model.vocab_size or shards.vocab_size
     else:
         print(prepare.describe(prepare.Splits(cfg.data)))
-    cfg, model, derived = setup.rehearse(cfg, output)
-    print(f"vocabulary {model.vocab_size} (assumed where no size is set and the tokenizer is yet to be trained)")
+    _check_samples(cfg)
+    cfg, model, derived = setup.rehearse(cfg, output, vocab_size)
+    known = vocab_size or cfg.tokenizer.vocab_size
+    print(f"vocabulary {model.vocab_size}" + ("" if known else " (assumed, until a tokenizer is trained)"))
     for item in derived:
         print(f"{item.key} = {item.value}: {item.source}")
-    tokens = cfg.train.steps * cfg.train.batch_size * model.max_seq_len
+    tokens = setup.plan(cfg).total(cfg.train.steps) * model.max_seq_len
     flops = tokens * cost.flops_per_token(model, model.max_seq_len)
     print(f"{quantity(cost.n_params(model))} parameters, {quantity(tokens)} tokens, {flops:.2g} FLOPs, into {output}")

@@ -8,7 +8,6 @@ Finished stages are used again. Ends with what was made and what to try next.
 from __future__ import annotations
 
 import json
-import time
 from pathlib import Path
 
 from ml_collections import ConfigDict
@@ -24,27 +23,25 @@ def defaults() -> ConfigDict:
 def run(cfg: ConfigDict, workdir: Path | None) -> None:
     """Runs the stages one after another, and prints the table of what was made."""
     from lm.common import config as configs
-    from lm.common.progress import duration
+    from lm.common.progress import Stopwatch
     from lm.stages import eval as evaluation
     from lm.stages import pretrain
     from lm.study import report
     from lm.train import run as runs
 
     output = required_workdir(workdir)
-    start = time.monotonic()
-    pretrain.run(configs.load(cfg.pretrain), output)
-    trained = time.monotonic()
+    watch = Stopwatch()
+    pretrain.run(configs.load(cfg.pretrain), output, watch)
+    if not runs.is_finished(output):  # stopped by a signal, and said so
+        return
     if not _is_evaluated(output):
         settings = evaluation.defaults()
         settings.run, settings.world = str(output), True
         evaluation.run(settings, None)
-    evaluated = time.monotonic()
+    watch.lap("evaluation")
     report.write(output)
-    print(f"\n{report.summary(output)}\n")
-    print(
-        f"data, tokenizer and training {duration(trained - start)}, evaluation {duration(evaluated - trained)}, "
-        f"report {duration(time.monotonic() - evaluated)}\n"
-    )
+    watch.lap("report")
+    print(f"\n{report.summary(output)}\n\nTime on this machine, of this call:\n{watch.table()}\n")
     print(
         "Next:\n"
         f"  look         {output / runs.REPORT}\n"
@@ -61,4 +58,8 @@ def _is_evaluated(output: Path) -> bool:
 
     path = output / runs.EVALUATION
     finished = manifest.read(output, "pretrain").counts["steps"]
-    return path.is_file() and (found := json.loads(path.read_text())).get("step") == finished and "questions" in found
+    return (
+        path.is_file()
+        and (found := json.loads(path.read_text(encoding="utf-8"))).get("step") == finished
+        and "questions" in found
+    )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ml_collections import ConfigDict, config_dict
 
+from lm.common.errors import UserError
 from lm.data import prepare
 
 
@@ -55,6 +56,17 @@ def pretrain() -> ConfigDict:
             "sample": {"prompts": ("",), "max_new_tokens": 200, "temperature": 0.8, "top_k": 0, "top_p": 0.95},
         }
     )
+
+
+def is_smoke(arg: str) -> bool:
+    """Says whether a config file is asked for its smoke size, the only argument most of them take.
+
+    Raises:
+        UserError: any other argument.
+    """
+    if arg not in ("", "smoke"):
+        raise UserError(f"config argument {arg!r}: not known; this config takes none, or :smoke")
+    return arg == "smoke"
 
 
 def model() -> ConfigDict:

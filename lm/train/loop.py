@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import json
+import math
 import signal
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from types import FrameType
 
 import jax
 import numpy as np
 from jax.sharding import Mesh
 
-from lm.common import hardware
+from lm.common import hardware, manifest
 from lm.common.checkpoint import Checkpoints
 from lm.common.errors import UserError
 from lm.common.metrics import MetricWriter
@@ -25,6 +29,8 @@ from lm.train.optimizer import Optimizer
 from lm.train.schedule import BatchPlan
 from lm.train.state import TrainState, abstract_state, init_state
 from lm.train.step import make_step, place
+
+NONFINITE = "nonfinite.json"  # what a batch of a loss that was not finite came from
 
 
 @dataclass(frozen=True)
@@ -59,8 +65,8 @@ def train(
     """Trains from the newest checkpoint, or from scratch, and returns the state and the step it stopped at.
 
     A run that is resumed takes the same batches in the same order, so its losses equal an uninterrupted run's
-    bit for bit on the same machine and mesh. After SIGTERM it saves, and returns early. `open_writer` is given the
-    step the run starts from.
+    bit for bit on the same machine and mesh. After SIGTERM or Ctrl-C it saves, and returns early. `open_writer` is
+    given the step the run starts from.
 
     Raises:
         UserError: the loss is not finite (with the batch's provenance), or a checkpoint does not fit or verify.
@@ -78,25 +84,27 @@ def train(
         clip_norm=task.clip_norm,
     )
     step = start
-    with open_writer(start) as writer, jax.set_mesh(task.mesh), stop_on_sigterm() as stop:
+    with open_writer(start) as writer, jax.set_mesh(task.mesh), stop_on_signal() as stop:
         telemetry = Telemetry(task, writer, console, start)
         for step, batch in enumerate(_batches(task, start), start + 1):
             state, metrics = step_fn(state, place(batch, task.mesh))  # asynchronous: returns before it is computed
             telemetry.settle()  # the step before this one, while this one runs
-            telemetry.record(step, metrics, batch)
+            telemetry.record(step, metrics)
+            stopping = bool(stop)
+            saving = stopping or _due(step, task.checkpoint_every, task.steps)
 
             if _due(step, task.eval_every, task.steps):
-                telemetry.settle()
+                telemetry.settle(log=True)
                 with telemetry.paused():
                     values = {name: value for e in evaluators for name, value in e(state.params).items()}
                     telemetry.evaluated(step, values)
-            if _due(step, task.checkpoint_every, task.steps) or stop:
+            if saving:
                 telemetry.settle()
                 with telemetry.paused():
                     writer.flush()  # what is logged up to this step is on disk before the checkpoint says so
                     checkpoints.save(step, state, {"examples": task.plan.first_example(step)}, telemetry.evaluation)
-            if stop:
-                console.note(f"stopped by SIGTERM at step {step}; the same command continues here")
+            if stopping:
+                console.note(f"stopped at step {step} by signal; the same command continues here")
                 break
     checkpoints.wait()
     return state, step
@@ -121,18 +129,29 @@ def _due(step: int, every: int, steps: int) -> bool:
 
 
 @contextmanager
-def stop_on_sigterm() -> Iterator[list[bool]]:
-    """Yields a list that is non-empty once SIGTERM has arrived; restores the old handler at the end."""
-    stop: list[bool] = []
-    try:
-        old = signal.signal(signal.SIGTERM, lambda *_: stop.append(True))
-    except ValueError:  # not the main thread (a notebook's worker): nobody can signal us there
-        yield stop
+def stop_on_signal() -> Iterator[list[int]]:
+    """Yields a list that is non-empty once SIGTERM or Ctrl-C has arrived; a second Ctrl-C interrupts at once."""
+    received: list[int] = []
+
+    def note(number: int, frame: FrameType | None) -> None:
+        if number == signal.SIGINT and received:
+            signal.default_int_handler(number, frame)
+        received.append(number)
+
+    if threading.current_thread() is not threading.main_thread():  # signals reach the main thread alone
+        yield received
         return
+    old = {number: signal.signal(number, note) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
-        yield stop
+        yield received
     finally:
-        signal.signal(signal.SIGTERM, old)
+        for number, handler in old.items():
+            signal.signal(number, handler)
+
+
+def bits_per_byte(nats_per_token: float, bytes_per_token: float) -> float:
+    """Returns the loss in bits per byte of text; NaN where the tokens' text is not known."""
+    return nats_per_token / math.log(2) / bytes_per_token if bytes_per_token else math.nan
 
 
 class Telemetry:
@@ -142,25 +161,25 @@ class Telemetry:
         self._task, self._writer, self._console = task, writer, console
         self._peak_flops = hardware.peak_flops()
         self._flops_per_token = cost.flops_per_token(task.model, task.model.max_seq_len)
-        self._pending: tuple[int, dict[str, jax.Array], Batch] | None = None
+        self._pending: tuple[int, dict[str, jax.Array]] | None = None
         self._logged_step, self._clock = start, time.perf_counter()
         self.evaluation: dict[str, float] | None = None
 
-    def record(self, step: int, metrics: dict[str, jax.Array], batch: Batch) -> None:
+    def record(self, step: int, metrics: dict[str, jax.Array]) -> None:
         """Takes a dispatched step's metrics, to be read later."""
-        self._pending = (step, metrics, batch)
+        self._pending = (step, metrics)
         self.evaluation = None
 
-    def settle(self) -> None:
-        """Waits for the recorded step, refuses a loss that is not finite, and logs it if it is due."""
+    def settle(self, *, log: bool = False) -> None:
+        """Waits for the recorded step, refuses a loss that is not finite, and logs it if it is due or asked for."""
         if self._pending is None:
             return
-        step, metrics, batch = self._pending
+        step, metrics = self._pending
         self._pending = None
         values = {name: float(value) for name, value in jax.device_get(metrics).items()}
         if not np.isfinite(values["train/loss"]) or not np.isfinite(values["train/grad_norm"]):
-            raise UserError(self._divergence(step, values, batch))
-        if step == 1 or _due(step, self._task.log_every, self._task.steps):
+            raise UserError(self._divergence(step, values))
+        if log or step == 1 or _due(step, self._task.log_every, self._task.steps):
             self._log(step, values)
 
     def _log(self, step: int, values: dict[str, float]) -> None:
@@ -168,7 +187,7 @@ class Telemetry:
         examples = plan.first_example(step) - plan.first_example(self._logged_step)
         rate = examples * self._task.model.max_seq_len / max(now - self._clock, 1e-9)
         values |= {
-            "train/bits_per_byte": values["train/loss"] / np.log(2) / self._task.bytes_per_token,
+            "train/bits_per_byte": bits_per_byte(values["train/loss"], self._task.bytes_per_token),
             "tokens_per_second": rate,
             "mfu": rate * self._flops_per_token / self._peak_flops,
         }
@@ -190,11 +209,14 @@ class Telemetry:
         yield
         self._clock += time.perf_counter() - start
 
-    def _divergence(self, step: int, values: dict[str, float], batch: Batch) -> str:
-        first = self._task.examples.provenance(int(batch["index"][0]))
-        index = batch["index"]
+    def _divergence(self, step: int, values: dict[str, float]) -> str:
+        """Writes where every row of the batch came from beside the metrics, and returns the line that says so."""
+        first, size = self._task.plan.first_example(step - 1), self._task.plan.size(step - 1)
+        rows = [self._task.examples.provenance(index) for index in range(first, first + size)]
+        path = self._writer.path.with_name(NONFINITE)
+        manifest.write_atomic(path, json.dumps({"step": step, "batch": rows}, indent=1) + "\n")
         return (
             f"step {step}: loss {values['train/loss']}, gradient norm {values['train/grad_norm']}; the batch is "
-            f"examples {int(index[0])} to {int(index[-1])}, beginning with {first}; lower optimizer.peak_lr or look "
-            f"at those documents, then run again from the last checkpoint"
+            f"examples {first} to {first + size - 1}, whose documents stand in {path}; lower optimizer.peak_lr or look "
+            f"at those documents, then start again with another --workdir"
         )

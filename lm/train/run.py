@@ -28,7 +28,6 @@ FREE_KEYS = (
     "dry_run",
     "data.workers",
     "mesh.",
-    "report",
     "sample.",
     "train.log_every",
     "train.eval_every",
@@ -46,36 +45,52 @@ def read_config(directory: Path) -> dict[str, Any]:
     """Returns a run's resolved config.
 
     Raises:
-        UserError: the directory holds no run.
+        UserError: the directory holds no run, or its config is damaged.
     """
     path = directory / CONFIG
     if not path.is_file():
         raise UserError(
             f"{directory}: no run here ({CONFIG} is missing); `lm pretrain --workdir={directory}` makes one"
         )
-    return json.loads(path.read_text())
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise UserError(f"{path}: not valid JSON ({error}); restore it, or start the run anew") from error
 
 
-def claim(directory: Path, config: Mapping[str, Any]) -> None:
-    """Makes the directory this config's run: writes its config if it is new, and refuses if it is another's.
+def claim(directory: Path, config: Mapping[str, Any], facts: Mapping[str, Any]) -> None:
+    """Makes the directory this config's run over this data, writing `config.json` and `run.json`.
+
+    A run that is there already must be the same but for its free keys; a finished one is left as it is.
 
     Raises:
-        UserError: the directory holds a run made with another config; the keys that differ are named.
+        UserError: the directory holds a run made with another config or from other data; what differs is named.
     """
-    path = directory / CONFIG
-    if path.is_file():
+    if (directory / CONFIG).is_file():
         changed = [
             f"{key} {old!r} → {new!r}"
             for key, old, new in differences(read_config(directory), config)
             if not key.startswith(FREE_KEYS)
         ]
+        if (directory / RUN).is_file():
+            before = json.loads((directory / RUN).read_text(encoding="utf-8"))
+            changed += [] if before["data"] == facts["data"] else ["the shards themselves"]
         if changed:
             raise UserError(
                 f"{directory}: holds a run made with another config (changed: {'; '.join(changed)}); "
                 "choose another --workdir, or give the old values"
             )
+    if is_finished(directory):
+        return
     directory.mkdir(parents=True, exist_ok=True)
-    manifest.write_atomic(path, json.dumps(config, indent=1) + "\n")
+    manifest.write_atomic(directory / RUN, json.dumps(facts, indent=1) + "\n")
+    manifest.write_atomic(directory / CONFIG, json.dumps(config, indent=1) + "\n")
+
+
+def shards_directory(directory: Path) -> Path:
+    """Returns where a run's shards are: inside it where it made its own, else where its config says."""
+    own = directory / SHARDS
+    return own if own.is_dir() else Path(read_config(directory)["data"]["path"])
 
 
 def finish(directory: Path, config: Mapping[str, Any], inputs: Mapping[str, str], counts: Mapping[str, Any]) -> None:
@@ -91,4 +106,4 @@ def finish(directory: Path, config: Mapping[str, Any], inputs: Mapping[str, str]
 
 def is_finished(directory: Path) -> bool:
     """Says whether the run in the directory was trained to its end."""
-    return manifest.find(directory, "pretrain") is not None
+    return (directory / manifest.NAME).is_file()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import math
 import platform
 from dataclasses import asdict
 from pathlib import Path
@@ -24,20 +24,27 @@ from lm.train import run, sizing
 from lm.train.loop import Task
 from lm.train.optimizer import Optimizer
 from lm.train.schedule import BatchPlan, make_schedule
+from lm.train.state import abstract_state
 
 ASSUMED_VOCABULARY = 4096  # where the tokenizer is yet to be trained and no size was asked for
 
 
-def rehearse(cfg: ConfigDict, workdir: Path) -> tuple[ConfigDict, ModelConfig, list[sizing.Derived]]:
+def rehearse(
+    cfg: ConfigDict, workdir: Path, vocab_size: int | None
+) -> tuple[ConfigDict, ModelConfig, list[sizing.Derived]]:
     """Resolves a copy of the config and builds all that needs no data, so that mistakes show before any work is done.
+
+    `vocab_size` is the tokenizer's where there is one already.
 
     Raises:
         UserError: as `resolve` and `make_task`.
     """
     copy = cfg.copy_and_resolve_references()
-    vocab_size = copy.tokenizer.vocab_size or copy.model.vocab_size or ASSUMED_VOCABULARY
-    model, derived = resolve(copy, vocab_size, workdir)
-    _make_parts(copy)
+    size = vocab_size or copy.tokenizer.vocab_size or copy.model.vocab_size or ASSUMED_VOCABULARY
+    model, derived = resolve(copy, size, workdir)
+    mesh, optimizer, _ = _make_parts(copy)
+    if vocab_size or copy.tokenizer.vocab_size or copy.model.vocab_size:
+        abstract_state(model, optimizer, mesh)  # does the mesh divide the parameters?
     return copy, model, derived
 
 
@@ -47,20 +54,47 @@ def resolve(cfg: ConfigDict, vocab_size: int, workdir: Path) -> tuple[ModelConfi
     Raises:
         UserError: a value out of range, or values that do not fit each other.
     """
-    _check_ranges(cfg.train)
+    _check_ranges(cfg)
     if cfg.model.dtype is None and (workdir / run.CONFIG).is_file():
         cfg.model.dtype = run.read_config(workdir)["model"]["dtype"]
     model, derived = sizing.resolve_model(cfg.model, vocab_size, hardware.compute_dtype())
-    return model, derived + sizing.resolve_training(cfg, model)
+    shape = meshes.make_mesh(cfg.mesh).shape
+    return model, derived + sizing.resolve_training(cfg, model, shape["data"] * shape["fsdp"])
 
 
-def _check_ranges(train: ConfigDict) -> None:
-    positive = ("steps", "tokens", "batch_size", "tokens_per_param", "microbatches", "log_every", "keep_last")
-    if bad := [key for key in positive if train[key] is not None and train[key] <= 0]:
-        raise UserError(f"train.{bad[0]}={train[bad[0]]}: must be more than 0")
-    at_least_zero = ("eval_every", "eval_tokens", "checkpoint_every", "keep_best", "z_loss")
-    if bad := [key for key in at_least_zero if train[key] < 0]:
-        raise UserError(f"train.{bad[0]}={train[bad[0]]}: must be 0 or more")
+# (lowest, whether it is allowed itself, highest allowed) of numbers that have limits; unset keys pass.
+_RANGES: dict[str, tuple[float, bool, float]] = {
+    **{
+        f"train.{key}": (0, False, math.inf)
+        for key in (
+            *("steps", "tokens", "batch_size", "tokens_per_param", "microbatches"),
+            *("log_every", "keep_last", "clip_norm"),
+        )
+    },
+    **{
+        f"train.{key}": (0, True, math.inf)
+        for key in ("eval_every", "eval_tokens", "checkpoint_every", "keep_best", "z_loss")
+    },
+    "optimizer.peak_lr": (0, False, math.inf),
+    "optimizer.epsilon": (0, False, math.inf),
+    "optimizer.weight_decay": (0, True, math.inf),
+    "optimizer.b1": (0, True, 0.9999999),
+    "optimizer.b2": (0, True, 0.9999999),
+    "optimizer.muon_momentum": (0, True, 0.9999999),
+    "schedule.warmup_fraction": (0, True, 1),
+    "schedule.final_fraction": (0, True, 1),
+    "schedule.decay_fraction": (0, True, 1),
+}
+
+
+def _check_ranges(cfg: ConfigDict) -> None:
+    for key, (low, itself, high) in _RANGES.items():
+        section, leaf = key.split(".")
+        value = cfg[section][leaf]
+        if value is not None and not (low < value <= high or (itself and value == low)):
+            above = "at least" if itself else "above"
+            below = "" if high == math.inf else " and at most 1" if high == 1 else " and below 1"
+            raise UserError(f"{key}={value}: must be {above} {low}{below}")
 
 
 def _make_parts(cfg: ConfigDict) -> tuple[Mesh, Optimizer, BatchPlan]:
@@ -75,7 +109,12 @@ def _make_parts(cfg: ConfigDict) -> tuple[Mesh, Optimizer, BatchPlan]:
                 f"{train.microbatches} × mesh.data={mesh.shape['data']} × mesh.fsdp={mesh.shape['fsdp']}; change one"
             )
     optimizer = Optimizer.from_config(cfg.optimizer, make_schedule(cfg.schedule, train.steps))
-    return mesh, optimizer, BatchPlan(train.batch_size, train.ramp.batch_size, train.ramp.steps)
+    return mesh, optimizer, plan(cfg)
+
+
+def plan(cfg: ConfigDict) -> BatchPlan:
+    """Returns the batch plan of a resolved config."""
+    return BatchPlan(cfg.train.batch_size, cfg.train.ramp.batch_size, cfg.train.ramp.steps)
 
 
 def make_task(cfg: ConfigDict, model: ModelConfig, shards: Shards) -> Task:
@@ -85,15 +124,15 @@ def make_task(cfg: ConfigDict, model: ModelConfig, shards: Shards) -> Task:
         UserError: a mesh that does not fit, an unknown optimizer or schedule, a sequence longer than the corpus.
     """
     train = cfg.train
-    mesh, optimizer, plan = _make_parts(cfg)
+    mesh, optimizer, batch_plan = _make_parts(cfg)
     return Task(
         model=model,
         optimizer=optimizer,
         mesh=mesh,
         examples=training_examples(
-            shards, "train", seq_len=model.max_seq_len, seed=train.seed, weights=prepare.weights(cfg.data)
+            shards, "train", seq_len=model.max_seq_len, seed=train.seed, weights=prepare.weights(shards)
         ),
-        plan=plan,
+        plan=batch_plan,
         steps=train.steps,
         seed=train.seed,
         microbatches=train.microbatches,
@@ -106,10 +145,11 @@ def make_task(cfg: ConfigDict, model: ModelConfig, shards: Shards) -> Task:
     )
 
 
-def write_facts(workdir: Path, model: ModelConfig, derived: list[sizing.Derived], task: Task) -> None:
-    """Writes `run.json`: what was derived and why, the parameter table, the data's epochs, hardware, versions."""
+def facts(model: ModelConfig, derived: list[sizing.Derived], task: Task, shards: Shards) -> dict[str, Any]:
+    """Returns what `run.json` holds: the data, what was derived and why, parameters, epochs, hardware, versions."""
     examples = task.plan.total(task.steps)
-    facts: dict[str, Any] = {
+    return {
+        "data": manifest.fingerprint_stage(shards.directory),
         "derived": [asdict(item) for item in derived],
         "parameters": [[name, list(shape), count] for name, shape, count in cost.parameter_table(model)],
         "n_params": cost.n_params(model),
@@ -121,4 +161,3 @@ def write_facts(workdir: Path, model: ModelConfig, derived: list[sizing.Derived]
         "machine": f"{platform.system()} {platform.machine()}",
         "versions": {"lm": lm.__version__, "jax": jax.__version__, "python": platform.python_version()},
     }
-    manifest.write_atomic(workdir / run.RUN, json.dumps(facts, indent=1) + "\n")

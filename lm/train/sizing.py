@@ -12,6 +12,7 @@ from typing import Any
 from lm.common.errors import UserError
 from lm.model import cost
 from lm.model.config import ModelConfig
+from lm.train.schedule import BatchPlan
 
 WIDTH_PER_LAYER = 64
 FFN_MULTIPLE = 64
@@ -52,7 +53,8 @@ def resolve_model(cfg: Any, vocab_size: int, dtype: str) -> tuple[ModelConfig, l
         None if cfg.size is None else WIDTH_PER_LAYER * cfg.size,
         f"{WIDTH_PER_LAYER} a layer; loss depends weakly on the aspect ratio (Kaplan et al., 2020, fig. 5)",
     )
-    fill("head_width", _head_width(cfg.d_model, cfg.n_heads), "64 where it divides the width (Vaswani et al., 2017)")
+    if cfg.head_width is None:
+        fill("head_width", _head_width(cfg.d_model, cfg.n_heads), "width / heads, or 64 a head (Vaswani et al., 2017)")
     fill("n_heads", max(1, cfg.d_model // cfg.head_width), "heads x head width = width (Vaswani et al., 2017)")
     fill("n_kv_heads", cfg.n_heads, "multi-head; set fewer for grouped-query attention (Ainslie et al., 2023)")
     fill("d_ff", round_up(8 / 3 * cfg.d_model, FFN_MULTIPLE), "8/3 of the width for gated units (Shazeer, 2020)")
@@ -71,8 +73,17 @@ def _head_width(d_model: int, n_heads: int | None) -> int:
     return next((width for width in (64, 32, 16) if d_model % width == 0), d_model)
 
 
-def resolve_training(cfg: Any, model: ModelConfig) -> list[Derived]:
+def _steps(examples: float, train: Any) -> int:
+    """Returns the number of steps whose batches hold so many examples, those of the ramp being smaller."""
+    plan = BatchPlan(train.batch_size, train.ramp.batch_size, train.ramp.steps)
+    ramped = plan.total(train.ramp.steps)
+    return max(1, train.ramp.steps + math.ceil((examples - ramped) / train.batch_size))
+
+
+def resolve_training(cfg: Any, model: ModelConfig, devices: int = 1) -> list[Derived]:
     """Fills the open keys of `config.train` and `config.optimizer` in place and returns what was derived.
+
+    `devices` is how many the rows of a batch are split over.
 
     The token budget is Chinchilla's; batch and learning rate follow the power laws that DeepSeek LLM fitted
     in C, the FLOPs of the whole run without the vocabulary's (Bi et al., 2024, section 3.1).
@@ -85,20 +96,27 @@ def resolve_training(cfg: Any, model: ModelConfig) -> list[Derived]:
             section[key] = value
             derived.append(Derived(f"{name}.{key}", value, source))
 
-    params = cost.n_params(model)
-    if train.tokens is None and not (train.steps is not None and train.batch_size is not None):
+    if train.steps is not None and train.batch_size is not None:
+        if train.tokens is not None:
+            raise UserError(
+                f"train.tokens={train.tokens}: train.steps={train.steps} and train.batch_size={train.batch_size} say "
+                "how long the run is already; set one of them to None, or leave train.tokens unset"
+            )
+    else:
         fill(
             train,
             "tokens",
             "train",
-            round(train.tokens_per_param * params),
+            round(train.tokens_per_param * cost.n_params(model)),
             f"{train.tokens_per_param:g} a parameter (Hoffmann et al., 2022)",
         )
     tokens = train.tokens if train.tokens is not None else train.steps * train.batch_size * seq_len
     flops = tokens * (cost.flops_per_token(model, seq_len) - 6 * model.vocab_size * model.d_model)
     law = f"C = {flops:.2g} FLOPs (Bi et al., 2024)"
-    batch = max(1, round(0.2920 * flops**0.3271 / seq_len))
-    fill(train, "batch_size", "train", round_up(batch, 8), f"0.2920 C^0.3271 tokens, {law}")
+    unit = math.lcm(8, train.microbatches * devices)  # so that every device gets as many rows
+    fill(
+        train, "batch_size", "train", round_up(0.2920 * flops**0.3271 / seq_len, unit), f"0.2920 C^0.3271 tokens, {law}"
+    )
     fill(cfg.optimizer, "peak_lr", "optimizer", float(f"{0.3118 * flops**-0.1250:.3g}"), f"0.3118 C^-0.1250, {law}")
-    fill(train, "steps", "train", math.ceil(tokens / (train.batch_size * seq_len)), "tokens / (batch x sequence)")
+    fill(train, "steps", "train", _steps(tokens / seq_len, train), "tokens / (batch x sequence), after the ramp")
     return derived

@@ -130,7 +130,7 @@ def test_sigterm_saves_and_exits_cleanly(whole_run: tuple[Path, Path], tmp_path:
     process.terminate()
     output = finish(process)
     stopped = steps_done(workdir)
-    assert f"stopped by SIGTERM at step {stopped}" in output
+    assert f"stopped at step {stopped} by signal" in output
     assert (workdir / "checkpoints" / str(stopped)).is_dir()
     assert not (workdir / "manifest.json").exists()
     assert f"resuming at step {stopped}" in finish(start(text, workdir))
