@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import subprocess
 import sys
@@ -13,6 +14,11 @@ import pytest
 from lm.model.config import ModelConfig
 
 ROOT = Path(__file__).parent.parent
+
+# Many tests run the command line in a process of its own, and so compile the same programs: compile each once.
+os.environ["JAX_COMPILATION_CACHE_DIR"] = str(ROOT / ".pytest_cache" / "jax")
+os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
+os.environ["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "-1"
 
 
 @pytest.fixture(params=["grouped, untied", "multi-query, tied"])

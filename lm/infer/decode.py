@@ -55,7 +55,7 @@ def stream(
         logits_BV, cache = _read(model, params, tokens_BT, segments_BT, positions_BT)
         position_B = jnp.asarray([len(row) for row in window], jnp.int32)
         for free in range(model.max_seq_len - max(map(len, window)), -1, -1):
-            token_B = np.asarray(sampling.draw(logits_BV[:, :vocab_size], jax.random.fold_in(key, made)))
+            token_B = np.asarray(_draw(sampling, vocab_size, logits_BV, jax.random.fold_in(key, made)))
             for row, token in zip(rows, token_B.tolist(), strict=True):
                 row.append(token)
             made += 1
@@ -103,6 +103,11 @@ def _left_padded(rows: Sequence[Sequence[int]], limit: int) -> tuple[jax.Array, 
         places = slice(width - len(row), width)
         tokens_BT[i, places], segments_BT[i, places], positions_BT[i, places] = row, 1, np.arange(len(row))
     return jnp.asarray(tokens_BT), jnp.asarray(segments_BT), jnp.asarray(positions_BT)
+
+
+@partial(jax.jit, static_argnums=(0, 1))
+def _draw(sampling: Sampling, vocab_size: int | None, logits_BV: jax.Array, key: jax.Array) -> jax.Array:
+    return sampling.draw(logits_BV[:, :vocab_size], key)
 
 
 @partial(jax.jit, static_argnums=0)

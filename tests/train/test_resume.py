@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[2]
 WAIT_SECONDS = 120
 
 
-def start(text: Path, workdir: Path) -> subprocess.Popen[str]:
+def start(text: Path, workdir: Path, *, compile_anew: bool = False) -> subprocess.Popen[str]:
     command = [
         *(sys.executable, "-m", "lm.cli", "pretrain", "--config=configs/pretrain/tiny.py:smoke"),
         *(f"--config.data.path={text}", f"--workdir={workdir}", f"--config.train.steps={STEPS}"),
@@ -28,8 +28,9 @@ def start(text: Path, workdir: Path) -> subprocess.Popen[str]:
         *("--config.train.log_every=1", "--config.tokenizer.vocab_size=300", "--config.model.dropout=0.1"),
         "--config.sample.max_new_tokens=2",
     ]
+    environment = {name: value for name, value in os.environ.items() if not (compile_anew and "CACHE" in name)}
     return subprocess.Popen(
-        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env={**os.environ}
+        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment
     )
 
 
@@ -88,8 +89,8 @@ def steps_done(workdir: Path) -> int:
 
 def in_compilation(process: subprocess.Popen[str], workdir: Path) -> None:
     """The step is being compiled: the facts are written, no step is logged."""
-    wait_for(process, (workdir / "run.json").exists)
-    time.sleep(1.0)
+    wait_for(process, (workdir / "config.json").exists)
+    time.sleep(0.5)
     assert not lines(workdir), "a step was done before the kill"
 
 
@@ -111,7 +112,7 @@ MOMENTS = [in_compilation, in_a_step, in_a_save]
 def test_kill_at_a_chosen_moment(whole_run: tuple[Path, Path], tmp_path: Path, moment: Callable) -> None:
     text, whole = whole_run
     workdir = tmp_path / "run"
-    process = start(text, workdir)
+    process = start(text, workdir, compile_anew=moment is in_compilation)
     moment(process, workdir)
     kill(process)
     if moment is in_a_save:
@@ -141,7 +142,7 @@ def killed_at_random(text: Path, workdir: Path, seed: int, kills: int) -> None:
     rng = random.Random(seed)
     for _ in range(kills):
         process = start(text, workdir)
-        time.sleep(rng.uniform(0.5, 14.0))
+        time.sleep(rng.uniform(0.5, 8.0))
         process.kill()
         process.communicate()
     finish(start(text, workdir))
