@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -17,35 +19,63 @@ PEAK_FLOPS: dict[str, float] = {
     "TPU v6 lite": 918e12,
     "TPU v6e": 918e12,
     "NVIDIA A100": 312e12,
-    "NVIDIA H100": 989e12,
-    "NVIDIA H200": 989e12,
+    "NVIDIA H100": 989e12,  # SXM
+    "NVIDIA H100 PCIe": 756e12,
+    "NVIDIA H100 NVL": 835e12,
+    "NVIDIA H200": 989e12,  # SXM
+    "NVIDIA H200 NVL": 835e12,
     "NVIDIA L4": 121e12,
     "NVIDIA GeForce RTX 3090": 71e12,
+    "NVIDIA GeForce RTX 3090 Ti": 80e12,
     "NVIDIA GeForce RTX 4090": 165e12,
 }
+# Parts of a chip, or slower chips of the same name: the row of the whole chip says nothing of them.
+_OTHER_CHIPS = {"MIG", "Laptop", "D"}
 
 
 def compute_dtype() -> str:
     """Returns bfloat16 where matrix units gain by it (TPU, GPU) and float32 elsewhere."""
-    return "float32" if jax.default_backend() == "cpu" else "bfloat16"
+    return _dtype(jax.default_backend())
 
 
-def peak_flops() -> float:
-    """Returns the peak FLOP/s of all devices together: from the table, or measured where it has no row (CPUs)."""
-    devices = jax.devices()
-    names = sorted((name for name in PEAK_FLOPS if devices[0].device_kind.startswith(name)), key=len)
-    # Simulated CPU devices share the same cores, so a CPU counts once.
-    return PEAK_FLOPS[names[-1]] * len(devices) if names else measured_matmul_flops()
+def _dtype(platform: str) -> str:
+    return "float32" if platform == "cpu" else "bfloat16"
 
 
-def measured_matmul_flops(n: int = 1024, seconds: float = 0.3) -> float:
-    """Times square float32 products for `seconds` and returns the best rate seen, in FLOP/s."""
+def data_sheet_flops(device_kind: str) -> float | None:
+    """Returns the FLOP/s in the row of the most specific name that begins `device_kind`, or None without a row."""
+    words = device_kind.replace("-", " ").split()
+    if _OTHER_CHIPS & set(words):
+        return None
+    # By whole words: an L40 is no L4.
+    names = [name for name in PEAK_FLOPS if words[: len(name.split())] == name.split()]
+    return PEAK_FLOPS[max(names, key=len)] if names else None
+
+
+def measured_matmul_flops(dtype: str, n: int, seconds: float = 0.3) -> float:
+    """Times products of n × n matrices of a dtype on the first device and returns the best rate seen, in FLOP/s."""
     product = jax.jit(lambda a: a @ a)
-    a_NN = jnp.full((n, n), 1.0 / n, jnp.float32)
+    a_NN = jnp.full((n, n), 1.0 / n, dtype)
     product(a_NN).block_until_ready()
     best, start = 0.0, time.perf_counter()
-    while time.perf_counter() - start < seconds:
+    while best == 0.0 or time.perf_counter() - start < seconds:
         before = time.perf_counter()
         product(a_NN).block_until_ready()
         best = max(best, 2 * n**3 / (time.perf_counter() - before))
     return best
+
+
+def peak_flops(
+    devices: Sequence[Any] | None = None, measure: Callable[[str, int], float] = measured_matmul_flops
+) -> float:
+    """Returns the peak FLOP/s of all devices together: from the table, or measured where it has no row.
+
+    `measure` takes a dtype and a matrix size.
+    """
+    devices = jax.devices() if devices is None else devices
+    if (listed := data_sheet_flops(devices[0].device_kind)) is not None:
+        return listed * len(devices)
+    if (platform := devices[0].platform) == "cpu":
+        return measure(_dtype(platform), 1024)  # simulated devices share the same cores, so a CPU counts once
+    # Large enough that an accelerator's time is the product's and not the launch's.
+    return measure(_dtype(platform), 8192) * len(devices)
