@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from lm.common.errors import UserError
 from lm.data.shards import Shards, evaluation_batches
 from lm.model.config import ModelConfig
 from lm.model.decoder import Decoder
@@ -22,19 +23,22 @@ KEYS = ("tokens", "targets", "segments", "positions", "loss_mask")
 
 
 class Sums(NamedTuple):
-    """Nats and counts over predicted tokens; those of text alone beside those of all."""
+    """Nats and counts over the predicted tokens of each row; those of text alone beside those of all."""
 
-    nats: jax.Array
-    tokens: jax.Array
-    text_nats: jax.Array
-    text_bytes: jax.Array
+    nats_B: jax.Array
+    tokens_B: jax.Array
+    text_nats_B: jax.Array
+    text_bytes_B: jax.Array
 
 
 class Perplexity:
     """Scores a split of a shard directory; an `Evaluator` for the train loop.
 
     Bits per byte are nats / (ln 2 · UTF-8 bytes), control tokens left out of both, so that models with different
-    tokenizers can be compared.
+    tokenizers can be compared; NaN where it is not known what text the tokens stand for.
+
+    Raises:
+        UserError: the split holds no token that follows another one of its document.
     """
 
     def __init__(
@@ -50,6 +54,32 @@ class Perplexity:
         self._shards, self._split, self._seq_len = shards, split, model.max_seq_len
         self._batch_size, self._max_tokens = batch_size, max_tokens
         self._score = jax.jit(_scorer(model, jnp.asarray(token_bytes_V)))
+        if all(source.n_tokens == source.n_documents for source in shards.sources(split)):  # before hours of training
+            raise self._nothing_to_predict()
+
+    def __call__(self, params: Any) -> dict[str, float]:
+        """Returns `{split}/loss` in nats per token, `{split}/bits_per_byte` and `{split}/perplexity`.
+
+        Raises:
+            UserError: the first `max_tokens` of the split hold nothing to predict.
+        """
+        nats, tokens, text_nats, text_bytes = self._totals(params)
+        if not tokens:
+            raise self._nothing_to_predict()
+        return {
+            f"{self._split}/loss": nats / tokens,
+            f"{self._split}/bits_per_byte": text_nats / math.log(2) / text_bytes if text_bytes else math.nan,
+            f"{self._split}/perplexity": math.exp(min(nats / tokens, 700.0)),
+        }
+
+    def _totals(self, params: Any) -> list[float]:
+        """Sums each field of `Sums` over the split, on the host in float64: float32 stops counting at 16.7M."""
+        totals_4 = np.zeros(len(Sums._fields), np.float64)
+        running: Sums | None = None
+        for batch in self._batches():
+            done, running = running, self._score(params, {key: batch[key] for key in KEYS})
+            totals_4 += _on_host(done)  # waits for the batch before, while this one runs
+        return (totals_4 + _on_host(running)).tolist()
 
     def _batches(self) -> Iterator[dict[str, np.ndarray]]:
         return evaluation_batches(
@@ -60,31 +90,32 @@ class Perplexity:
             max_tokens=self._max_tokens,
         )
 
-    def __call__(self, params: Any) -> dict[str, float]:
-        """Returns `{split}/loss` in nats per token, `{split}/bits_per_byte` and `{split}/perplexity`."""
-        parts = [self._score(params, {key: batch[key] for key in KEYS}) for batch in self._batches()]
-        # Summed on the host in float64: a float32 count stops growing at 16.7M tokens.
-        total = {name: math.fsum(float(getattr(part, name)) for part in parts) for name in Sums._fields}
-        loss = total["nats"] / max(total["tokens"], 1.0)
-        return {
-            f"{self._split}/loss": loss,
-            f"{self._split}/bits_per_byte": total["text_nats"] / math.log(2) / max(total["text_bytes"], 1.0),
-            f"{self._split}/perplexity": math.exp(min(loss, 700.0)),
-        }
+    def _nothing_to_predict(self) -> UserError:
+        sources = self._shards.sources(self._split)
+        tokens, documents = (sum(getattr(source, name) for source in sources) for name in ("n_tokens", "n_documents"))
+        within = f" within the first {self._max_tokens}" if self._max_tokens else ""
+        return UserError(
+            f"{self._shards.directory}: split {self._split} ({tokens} tokens in {documents} documents) has no token to "
+            f"predict from one before it{within}; hold out longer documents, or more of them"
+        )
+
+
+def _on_host(sums: Sums | None) -> np.ndarray:
+    parts = () if sums is None else jax.device_get(sums)
+    return np.array([np.sum(part, dtype=np.float64) for part in parts] or np.zeros(len(Sums._fields)))
 
 
 def _scorer(model: ModelConfig, token_bytes_V: jax.Array) -> Any:
     def score(params: Any, batch: dict[str, jax.Array]) -> Sums:
         output = Decoder(model).apply({"params": params}, batch["tokens"], batch["segments"], batch["positions"])
         nats_BT, _ = token_nats(output.logits_BTV, batch["targets"])
-        mask_BT = batch["loss_mask"]
-        bytes_BT = token_bytes_V[batch["targets"]]
-        text_BT = mask_BT * (bytes_BT > 0)
+        counted_BT = batch["loss_mask"] > 0
+        bytes_BT = jnp.where(counted_BT, token_bytes_V[batch["targets"]], 0)
         return Sums(
-            nats=jnp.sum(nats_BT * mask_BT),
-            tokens=jnp.sum(mask_BT),
-            text_nats=jnp.sum(nats_BT * text_BT),
-            text_bytes=jnp.sum(bytes_BT * text_BT),
+            nats_B=jnp.sum(nats_BT, axis=1, where=counted_BT),
+            tokens_B=jnp.sum(counted_BT, axis=1),
+            text_nats_B=jnp.sum(nats_BT, axis=1, where=bytes_BT > 0),
+            text_bytes_B=jnp.sum(bytes_BT, axis=1),
         )
 
     return score
