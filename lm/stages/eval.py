@@ -1,12 +1,14 @@
 """Evaluates a run: lm eval --run=runs/mine [--text=HELD_OUT_TEXT] [--world=True]
 
 Perplexity and bits per byte on the run's own validation split, or on any text (--text); with --world=True also
-accuracy on questions about a generated world. Results are printed and kept in the run's eval.json.
+accuracy on questions about a generated world. Results are printed and kept in the run's eval.json; --dry_run=True
+checks everything and says what would be scored.
 """
 
 from __future__ import annotations
 
 import json
+import math
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +17,7 @@ from ml_collections import ConfigDict, config_dict
 
 if TYPE_CHECKING:
     from lm.api import Model
+    from lm.data.readers import Documents
     from lm.data.shards import Shards
 
 
@@ -23,10 +26,14 @@ def defaults() -> ConfigDict:
     return ConfigDict(
         {
             "stage": "eval",
+            "dry_run": False,  # check everything and say what would happen
             "run": "",  # a run directory
             "step": config_dict.placeholder(int),  # a checkpoint's step; the newest if unset
             "best": False,  # the checkpoint of the lowest validation loss
             "text": "",  # a file or folder to score instead of the run's validation split
+            "format": "auto",  # of the text; these three are as `lm shard`'s in its data section
+            "text_key": "text",
+            "separator": "",
             "max_tokens": 0,  # 0 is all
             "batch_size": 32,
             "world": False,  # ask the generated world's questions too
@@ -41,41 +48,72 @@ def run(cfg: ConfigDict, workdir: Path | None) -> None:
     from lm import api
     from lm.common import manifest
     from lm.common.errors import UserError
+    from lm.study import record
     from lm.train import run as runs
 
     if not (name := cfg.run or workdir):
         raise UserError("--run: not given; name a run directory, such as --run=runs/mine")
+    _check_ranges(cfg)
     directory = Path(name)
-    model = api.load(directory, step=cfg.step, best=cfg.best)
     path = directory / runs.EVALUATION
-    results: dict[str, Any] = json.loads(path.read_text()) if path.is_file() else {}
-    if results.get("step") != model.step:
-        results = {"step": model.step}
-    results |= _perplexity(cfg, directory, model)
+    config, before = runs.read_config(directory), record.read_json(path, {})
+    held_out = _held_out(cfg, directory)  # before the model, which may take long to load
+    model = api.load(directory, step=cfg.step, best=cfg.best)
+    if cfg.dry_run:
+        print(f"step {model.step} of {directory} would be scored on {_describe(cfg, held_out)}; figures go to {path}")
+        return
+    results = before if before.get("step") == model.step else {"step": model.step}
+    if cfg.text:
+        results["text"] = {"path": cfg.text, **_score_text(cfg, directory, model, held_out, config["data"])}
+    else:
+        results["perplexity"] = _score(cfg, model, held_out)
     if cfg.world:
         results["questions"] = _questions(cfg, model)
-    manifest.write_atomic(path, json.dumps(results, indent=1, ensure_ascii=False) + "\n")
+    manifest.write_atomic(path, json.dumps(results, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
     print(f"{path}: figures of step {model.step}")
 
 
-def _perplexity(cfg: ConfigDict, directory: Path, model: Model) -> dict[str, Any]:
-    """Scores the run's own validation split, or the given text, tokenized into a directory that goes away again."""
+def _check_ranges(cfg: ConfigDict) -> None:
     from lm.common.errors import UserError
-    from lm.data import prepare
+
+    for key, lowest in (("batch_size", 1), ("questions", 1), ("max_tokens", 0)):
+        if cfg[key] < lowest:
+            raise UserError(f"--{key}={cfg[key]}: must be at least {lowest}")
+
+
+def _held_out(cfg: ConfigDict, directory: Path) -> Any:
+    """Returns the documents of the given text, or the run's shards that have a validation split."""
+    from lm.common.errors import UserError
     from lm.data.readers import open_documents
+    from lm.data.shards import Shards
+    from lm.train import run as runs
+
+    if cfg.text:
+        return open_documents(cfg.text, format=cfg.format, text_key=cfg.text_key, separator=cfg.separator)
+    shards = Shards.open(runs.shards_directory(directory))
+    if "val" not in shards.splits:
+        raise UserError(f"{directory}: data.validation was 0, so nothing is held out; give --text=FILE")
+    return shards
+
+
+def _describe(cfg: ConfigDict, held_out: Any) -> str:
+    """Returns what a dry run would score."""
+    text = held_out.describe() if cfg.text else f"{held_out.n_tokens('val'):,} validation tokens"
+    bound = f" (at most {cfg.max_tokens:,} tokens)" if cfg.max_tokens else ""
+    return text + bound + (f" and {cfg.questions} questions" if cfg.world else "")
+
+
+def _score_text(
+    cfg: ConfigDict, directory: Path, model: Model, documents: Documents, data: dict[str, Any]
+) -> dict[str, float | None]:
+    """Scores text, tokenized as the run's was into a directory that goes away again."""
+    from lm.data import prepare
     from lm.data.shards import Shards, write_shards
     from lm.train import run as runs
 
-    data = runs.read_config(directory)["data"]
-    if not cfg.text:
-        own = directory / runs.SHARDS
-        shards = Shards.open(own if own.is_dir() else data["path"])
-        if "val" not in shards.splits:
-            raise UserError(f"{directory}: data.validation was 0, so nothing is held out; give --text=FILE")
-        return {"perplexity": _score(cfg, model, shards)}
     with tempfile.TemporaryDirectory() as scratch:
         write_shards(
-            {"val": {prepare.ONE_SOURCE: open_documents(cfg.text)}},
+            {"val": {prepare.ONE_SOURCE: documents}},
             directory / runs.TOKENIZER,
             Path(scratch),
             config={},
@@ -83,10 +121,11 @@ def _perplexity(cfg: ConfigDict, directory: Path, model: Model) -> dict[str, Any
             bos=data["bos"],
             eos=data["eos"],
         )
-        return {"text": {"path": cfg.text, **_score(cfg, model, Shards.open(scratch))}}
+        return _score(cfg, model, Shards.open(scratch))
 
 
-def _score(cfg: ConfigDict, model: Model, shards: Shards) -> dict[str, float]:
+def _score(cfg: ConfigDict, model: Model, shards: Shards) -> dict[str, float | None]:
+    """Returns the figures by name, None for those that cannot be known."""
     from lm.evals.perplexity import Perplexity
 
     evaluator = Perplexity(
@@ -97,8 +136,8 @@ def _score(cfg: ConfigDict, model: Model, shards: Shards) -> dict[str, float]:
         batch_size=cfg.batch_size,
         max_tokens=cfg.max_tokens,
     )
-    values = evaluator(model.params)
-    print("  ".join(f"{name} {value:.4f}" for name, value in values.items()))
+    values = {name: value if math.isfinite(value) else None for name, value in evaluator(model.params).items()}
+    print("  ".join(f"{name} {value:.4f}" for name, value in values.items() if value is not None))
     return values
 
 

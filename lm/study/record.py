@@ -105,27 +105,36 @@ def read(directory: Path) -> Record:
         directory=directory,
         finished=runs.is_finished(directory),
         config=config,
-        facts=_json(directory / runs.RUN, {}),
+        facts=read_json(directory / runs.RUN, {}),
         metrics=read_metrics(directory / runs.METRICS),
-        samples=_json(directory / runs.SAMPLES, []),
-        evaluation=_json(directory / runs.EVALUATION, {}),
+        samples=read_json(directory / runs.SAMPLES, []),
+        evaluation=read_json(directory / runs.EVALUATION, {}),
         tokenizer={**made.config, **made.counts} if made else {},
         shards=shards,
         data=manifest.read(shards, "shard") if shards else None,
     )
 
 
-def _json(path: Path, absent: Any) -> Any:
+def read_json(path: Path, absent: Any) -> Any:
+    """Returns what a JSON file of a run holds, or `absent`, which is of the same type, where there is no file.
+
+    Raises:
+        UserError: the file is damaged.
+    """
     if not path.is_file():
         return absent
+    remedy = "remove the file and run the command that makes it"
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        found = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
-        raise UserError(f"{path}: not JSON ({error}); remove the file and run the command that makes it") from error
+        raise UserError(f"{path}: not JSON ({error}); {remedy}") from error
+    if not isinstance(found, type(absent)):
+        raise UserError(f"{path}: holds a {type(found).__name__}, not a {type(absent).__name__}; {remedy}")
+    return found
 
 
 def _shards(directory: Path, config: Mapping[str, Any]) -> Path | None:
-    """Finds the run's own shards, or those its config names as far as they are where they were."""
-    named = config["data"]["path"]
-    candidates = [directory / runs.SHARDS, *([Path(named)] if named else [])]
-    return next((path for path in candidates if (path / manifest.NAME).is_file()), None)
+    """Finds the run's shards, as far as they are where they were."""
+    path = runs.shards_directory(directory)
+    made_here = path == directory / runs.SHARDS  # else a raw text, or no path at all where there is a mixture
+    return path if (made_here or config["data"]["path"]) and (path / manifest.NAME).is_file() else None

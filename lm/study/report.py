@@ -80,7 +80,7 @@ def headlines(run: Record) -> list[Headline]:
             found.append(Headline(label, f"{last[1]:.3f}", unit, _loss_note(run, key)))
             break
     for key, what in (("val/bits_per_byte", "held-out"), ("train/bits_per_byte", "training")):
-        if (last := run.last(key)) is not None:
+        if (last := run.last(key)) is not None and last[1] > 0:
             found.append(Headline("Bits per byte", f"{last[1]:.3f}", note=f"{what} text {8 / last[1]:.2g}× smaller"))
             break
     rate, mfu = (_median(run, key) for key in ("tokens_per_second", "mfu"))
@@ -101,7 +101,7 @@ def _loss_note(run: Record, key: str) -> str:
     best = int(values.argmin())
     if best < len(values) - 1:
         return f"at step {steps[-1]:,}; lowest {values[best]:.3f} at {steps[best]:,}"
-    return f"at step {steps[-1]:,}; perplexity {math.exp(values[-1]):.3g}"
+    return f"at step {steps[-1]:,}; perplexity {math.exp(min(values[-1], 700.0)):.3g}"
 
 
 def _scientific(value: float) -> str:

@@ -12,12 +12,14 @@ from typing import Any
 import pytest
 
 from lm.common import config as configs
+from lm.common.checkpoint import Checkpoints
 from lm.common.metrics import MetricWriter
 from lm.data import prepare
 from lm.data.synthetic import World
 from lm.evals.questions import score
 from lm.train import defaults, setup
 from lm.train import run as runs
+from lm.train.state import init_state
 
 STEPS, LOG_EVERY, EVAL_EVERY = 40, 2, 10
 HOSTILE = "<script>alert('x')</script> & \"quoted\" </pre>"
@@ -58,8 +60,10 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     tokenizer = prepare.prepare_tokenizer(cfg.tokenizer, cfg.data, splits, run / runs.TOKENIZER)
     shards = prepare.prepare_shards(cfg.data, splits, tokenizer, run / runs.SHARDS)
     model, derived = setup.resolve(cfg, shards.vocab_size, run)
-    runs.claim(run, configs.to_dict(cfg))
-    setup.write_facts(run, model, derived, setup.make_task(cfg, model, shards))
+    task = setup.make_task(cfg, model, shards)
+    runs.claim(run, configs.to_dict(cfg), setup.facts(model, derived, task, shards))
+    with Checkpoints(run / runs.CHECKPOINTS) as checkpoints:
+        checkpoints.save(STEPS, init_state(model, task.optimizer, task.mesh, seed=0), {})
     with MetricWriter(run / runs.METRICS) as writer:
         for step in (1, *range(LOG_EVERY, STEPS + 1, LOG_EVERY)):
             writer.write(step, metrics_at(step))

@@ -211,11 +211,49 @@ def test_the_summary_is_the_headlines_in_columns(finished: Path) -> None:
     assert len({re.match(r"\s+\S.*?\S  +\S+( \S+)?", row).end() for row in rows}) == 1  # type: ignore[union-attr]
 
 
+def test_text_that_is_not_known_has_no_bytes(
+    run: Path, edit_json: Callable[[Path, Callable[[Any], Any]], None]
+) -> None:
+    """Token files without a tokenizer: null in the metrics (0 in those of earlier versions) and in eval.json."""
+    whole = (run / runs.METRICS).read_text()
+    for unknown in (None, 0.0):
+        lines = [json.loads(line) for line in whole.splitlines()]
+        changed = [{key: unknown if "bits_per_byte" in key else value for key, value in line.items()} for line in lines]
+        (run / runs.METRICS).write_text("".join(json.dumps(line) + "\n" for line in changed))
+        assert "Bits per byte" not in {line.label for line in report.headlines(report.record.read(run))}
+        assert "Validation loss" in report.summary(run)
+
+    def forget(evaluation: Any) -> Any:
+        return {**evaluation, "perplexity": {**evaluation["perplexity"], "val/bits_per_byte": None}}
+
+    edit_json(run / runs.EVALUATION, forget)
+    edit_json(run / runs.SHARDS / "manifest.json", without_bytes)
+    page = read(run)
+    assert page.text["td"].count("unknown") == 1 + 4  # the evaluation; bytes and bytes per token of both splits
+    assert "2.2500" in page.text["td"]  # the other text's
+
+
+def without_bytes(manifest: Any) -> Any:
+    for split in manifest["counts"]["splits"].values():
+        split["text"]["bytes"] = 0
+    return manifest
+
+
+def test_a_loss_beyond_all_perplexity_is_shown(run: Path) -> None:
+    text = (run / runs.METRICS).read_text().splitlines()
+    text = [json.dumps({**json.loads(line), "val/loss": 2000.0 - n}) for n, line in enumerate(text)]
+    (run / runs.METRICS).write_text("\n".join(text) + "\n")
+    assert "perplexity 1.01e+304" in report.summary(run)
+
+
 def test_no_run_and_damaged_files_are_one_line(killed: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"no run here"):
         report.write(tmp_path)
     (killed / runs.EVALUATION).write_text('{"perplexity": ')
     with pytest.raises(UserError, match=r"eval\.json: not JSON"):
+        report.summary(killed)
+    (killed / runs.EVALUATION).write_text("[1, 2]")
+    with pytest.raises(UserError, match=r"eval\.json: holds a list, not a dict; remove the file"):
         report.summary(killed)
 
 
