@@ -33,10 +33,32 @@ def test_batch_grows_and_rate_falls_with_size() -> None:
     assert small.optimizer.peak_lr > large.optimizer.peak_lr
 
 
-def test_deepseek_law_at_a_published_point() -> None:
-    """At C = 1e20 the fit gives 0.3118 · C^-0.125 = 9.86e-4 and 0.2920 · C^0.3271 = 1.02M tokens."""
-    assert pytest.approx(9.86e-4, rel=1e-3) == 0.3118 * 1e20**-0.1250
-    assert pytest.approx(1.02e6, rel=1e-2) == 0.2920 * 1e20**0.3271
+def test_deepseek_law_at_a_hand_computed_point() -> None:
+    """Of the dial at 4, over as many tokens as make C = 1e20.
+
+    A token costs 6 · 4 layers · (4 · 256² + 3 · 256 · 704) = 19,267,584 FLOPs in matrices and 12 · 4 layers · 4 heads
+    · 64 · 256 tokens = 3,145,728 in attention. At 1e20 the rate is 0.3118 · 10^-2.5 = 9.86e-4, and the batch is
+    0.2920 · 10^6.542 = 1,017,144 tokens, which are 3973.2 sequences of 256 and 3976 in eights.
+    """
+    cfg = pretrain()
+    cfg.model.size = 4
+    cfg.train.tokens = round(1e20 / (19_267_584 + 3_145_728))
+    model, _ = sizing.resolve_model(cfg.model, 1000, "float32")
+    sizing.resolve_training(cfg, model)
+    assert cfg.optimizer.peak_lr == 9.86e-4
+    assert cfg.train.batch_size == 3976
+
+
+def test_deepseek_law_gives_the_settings_of_deepseek_7b() -> None:
+    """30 layers of width 4096 over 2T tokens at length 4096: batch 2304, learning rate 4.2e-4 (Bi et al., 2024)."""
+    cfg = pretrain()
+    cfg.model.n_layers, cfg.model.d_model, cfg.model.n_heads, cfg.model.d_ff = 30, 4096, 32, 11008
+    cfg.model.max_seq_len, cfg.model.tie_embeddings = 4096, False
+    cfg.train.tokens = 2 * 10**12
+    model, _ = sizing.resolve_model(cfg.model, 102_400, "bfloat16")
+    sizing.resolve_training(cfg, model)
+    assert cfg.optimizer.peak_lr == pytest.approx(4.2e-4, rel=0.02)
+    assert cfg.train.batch_size == pytest.approx(2304, rel=0.05)
 
 
 def test_explicit_values_win() -> None:

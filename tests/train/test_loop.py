@@ -1,0 +1,184 @@
+"""The loop on a tiny run: what every logged line holds, what is due when, a loss that blows up, and the console."""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+import re
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import pytest
+
+from lm.common.checkpoint import Checkpoints
+from lm.common.errors import UserError
+from lm.common.metrics import MetricWriter
+from lm.data import prepare
+from lm.train import setup
+from lm.train.console import Console
+from lm.train.defaults import pretrain
+from lm.train.loop import NONFINITE, Task, bits_per_byte, train
+from lm.train.optimizer import Optimizer
+from lm.train.schedule import cosine
+
+STEPS, LOG_EVERY, EVAL_EVERY, CHECKPOINT_EVERY = 11, 4, 5, 6
+
+
+@pytest.fixture(scope="module")
+def task(tmp_path_factory: pytest.TempPathFactory) -> Task:
+    folder = tmp_path_factory.mktemp("loop")
+    for name in range(12):
+        (folder / f"{name}.txt").write_text(f"document {name} says that a rose is a rose, {name} times over. " * 3)
+    cfg = pretrain()
+    cfg.data.path, cfg.data.validation = str(folder), 0.2
+    cfg.tokenizer.kind = "char"
+    cfg.model.n_layers, cfg.model.d_model, cfg.model.n_heads, cfg.model.max_seq_len = 1, 16, 2, 8
+    cfg.optimizer.peak_lr = 1e-3
+    cfg.train.steps, cfg.train.batch_size = STEPS, 4
+    cfg.train.log_every, cfg.train.eval_every, cfg.train.checkpoint_every = LOG_EVERY, EVAL_EVERY, CHECKPOINT_EVERY
+    splits = prepare.Splits(cfg.data)
+    made = folder.with_name("loop-made")
+    tokenizer = prepare.prepare_tokenizer(cfg.tokenizer, cfg.data, splits, made / "tokenizer")
+    shards = prepare.prepare_shards(cfg.data, splits, tokenizer, made / "shards")
+    model, _ = setup.resolve(cfg, shards.vocab_size, made)
+    return setup.make_task(cfg, model, shards)
+
+
+class Run(NamedTuple):
+    """What a run leaves behind."""
+
+    lines: list[dict[str, Any]]
+    checkpoints: list[int]
+    console: str
+    evaluated: list[int]
+
+
+def run(task: Task, folder: Path) -> Run:
+    """Trains with an evaluator that gives the number of its call."""
+    evaluated: list[int] = []
+
+    def evaluate(params: Any) -> dict[str, float]:
+        evaluated.append(len(jax.tree.leaves(params)))
+        return {"val/loss": float(len(evaluated))}
+
+    stream = io.StringIO()
+    with Checkpoints(folder / "checkpoints", keep_last=STEPS) as checkpoints:
+        _, step = train(
+            task,
+            checkpoints,
+            [evaluate],
+            lambda _: MetricWriter(folder / "metrics.jsonl"),
+            Console(task.steps, stream),
+        )
+        assert step == task.steps
+        steps = checkpoints.steps()
+    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    return Run(lines, steps, stream.getvalue(), evaluated)
+
+
+@pytest.fixture(scope="module")
+def whole(task: Task, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    return run(task, tmp_path_factory.mktemp("whole"))
+
+
+def test_every_line_has_the_figures_of_training(task: Task, whole: Run) -> None:
+    """Evaluated steps too, whether or not they are due to be logged."""
+    assert [line["step"] for line in whole.lines] == [1, 4, 5, 8, 10, 11]
+    for line in whole.lines:
+        assert math.isfinite(line["train/loss"])
+        assert line["train/bits_per_byte"] == pytest.approx(line["train/loss"] / math.log(2) / task.bytes_per_token)
+        assert line["tokens_per_second"] > 0
+        assert 0 < line["mfu"] < 1
+        assert line["train/grad_norm"] > 0
+    assert {line["step"]: line["val/loss"] for line in whole.lines if "val/loss" in line} == {5: 1, 10: 2, 11: 3}
+    assert whole.checkpoints == [6, 11]
+
+
+def test_mfu_is_the_rate_over_the_peak(whole: Run) -> None:
+    """The same factor for every line: FLOPs of a token over the machine's peak."""
+    factors = [line["mfu"] / line["tokens_per_second"] for line in whole.lines]
+    assert factors == pytest.approx([factors[0]] * len(factors))
+
+
+def test_bits_per_byte_of_unknown_text_is_not_a_number() -> None:
+    assert bits_per_byte(math.log(2), 0.5) == pytest.approx(2.0)
+    assert math.isnan(bits_per_byte(3.0, 0.0))
+
+
+def test_a_loss_that_blows_up_stops_the_run(task: Task, tmp_path: Path) -> None:
+    """One line names the step and where the batch's documents stand; no checkpoint is made of what is broken."""
+    cfg = pretrain().optimizer
+    cfg.peak_lr = 1e38
+    wild = replace(task, optimizer=Optimizer.from_config(cfg, cosine(STEPS, 1, 0.1)), checkpoint_every=1)
+    with pytest.raises(UserError) as stopped:
+        run(wild, tmp_path)
+    message = str(stopped.value)
+    found = re.match(r"step (\d+): loss (\S+), gradient norm (\S+); the batch is examples (\d+) to (\d+)", message)
+    assert found, message
+    assert "\n" not in message
+    assert str(tmp_path / NONFINITE) in message
+    assert "optimizer.peak_lr" in message
+    step, first, last = int(found[1]), int(found[4]), int(found[5])
+    assert not math.isfinite(float(found[2])) or not math.isfinite(float(found[3]))
+    assert (first, last) == (4 * (step - 1), 4 * step - 1)
+    written = json.loads((tmp_path / NONFINITE).read_text())
+    assert written == {"step": step, "batch": [task.examples.provenance(index) for index in range(first, last + 1)]}
+    assert all(row["documents"] for row in written["batch"])
+    assert Checkpoints(tmp_path / "checkpoints").steps() == list(range(1, step))
+    assert all(line["step"] < step for line in map(json.loads, (tmp_path / "metrics.jsonl").read_text().splitlines()))
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+VALUES = {
+    "train/loss": 1.25,
+    "train/bits_per_byte": 1.8,
+    "train/learning_rate": 3e-4,
+    "tokens_per_second": 12_300.0,
+    "mfu": 0.42,
+}
+
+
+def test_off_a_terminal_lines_come_seldom_but_first_and_last_always() -> None:
+    stream = io.StringIO()
+    console = Console(200, stream)
+    for step in (1, 2, 3, 200):
+        console.step(step, VALUES, seconds_left=75)
+    console.evaluation(200, {"val/loss": 1.5})
+    first, last, evaluation = stream.getvalue().splitlines()
+    assert first.startswith("step   1/200 ")
+    for shown in ("loss 1.2500", "1.800 bits/byte", "3.00e-04", "12.3k tokens/s", "MFU 42 %", "ETA 1m15s"):
+        assert shown in first
+    assert last.startswith("step 200/200 ")
+    assert evaluation == "step 200/200  val/loss 1.5000"
+    assert "\x1b" not in stream.getvalue()
+
+
+def test_on_a_terminal_every_step_rewrites_the_line_and_notes_stay() -> None:
+    stream = Terminal()
+    console = Console(200, stream)
+    for step in (1, 2, 3):
+        console.step(step, VALUES, seconds_left=75)
+    console.note("saved")
+    console.note("again")
+    console.step(4, VALUES, seconds_left=75)
+    head, *rest = stream.getvalue().split("\n")
+    assert [part.split("/")[0] for part in head.split("\r\x1b[K")] == ["", "step   1", "step   2", "step   3"]
+    assert rest[:2] == ["saved", "again"]
+    assert rest[2].startswith("\r\x1b[Kstep   4/200")
+
+
+def test_the_console_shows_the_run(whole: Run) -> None:
+    assert whole.console.startswith("step  1/11 ")
+    assert "step 11/11  loss" in whole.console
+    assert [line for line in whole.console.splitlines() if "val/loss" in line] == [
+        "step  5/11  val/loss 1.0000",
+        "step 10/11  val/loss 2.0000",
+        "step 11/11  val/loss 3.0000",
+    ]
