@@ -14,24 +14,24 @@ def get_config(arg: str = "") -> ConfigDict:
     """Returns the config; `arg` may be `smoke`."""
     cfg = defaults.pretrain()
     cfg.data.mixture = {
-        "stdlib": {"path": "builtin:stdlib", "weight": 0.4},
-        "world": {"path": "builtin:world?n=20000", "weight": 0.6},
+        "stdlib": {"path": "builtin:stdlib", "weight": 0.3},
+        "world": {"path": "builtin:world?n=20000", "weight": 0.7},
     }
     cfg.data.validation = 0.02
-    cfg.tokenizer.vocab_size = 2048
+    cfg.tokenizer.vocab_size = 1024
     cfg.model.n_layers = 4
-    cfg.model.d_model = 192
-    cfg.model.n_heads = 6
+    cfg.model.d_model = 128
+    cfg.model.n_heads = 4
     cfg.model.n_kv_heads = 2
-    cfg.model.max_seq_len = 192
+    cfg.model.max_seq_len = 256
     cfg.model.scan_layers = False  # a fifth faster on a CPU; the parameters are the same either way
     cfg.optimizer.name = "muon"
-    cfg.optimizer.peak_lr = 8e-3
-    cfg.train.batch_size = 16
-    cfg.train.steps = 1200
-    cfg.train.eval_every = 300
+    cfg.optimizer.peak_lr = 6e-3
+    cfg.train.batch_size = 8
+    cfg.train.steps = 1400
+    cfg.train.eval_every = 350
     cfg.train.eval_tokens = 65_536
-    cfg.train.checkpoint_every = 300
+    cfg.train.checkpoint_every = 350
     cfg.sample.prompts = ("def ", "import ", "Question:", "One day ")
     cfg.sample.max_new_tokens = 120
     if defaults.is_smoke(arg):

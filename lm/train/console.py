@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import time
 from collections.abc import Mapping
@@ -27,9 +28,10 @@ class Console:
         if not self._terminal and now - self._last_line < _PLAIN_EVERY_SECONDS and step not in (1, self._steps):
             return
         self._last_line = now
+        bits = values["train/bits_per_byte"]
         line = (
             f"step {step:>{len(str(self._steps))}}/{self._steps}  loss {values['train/loss']:.4f}  "
-            f"{values['train/bits_per_byte']:.3f} bits/byte  lr {values['train/learning_rate']:.2e}  "
+            f"{'' if math.isnan(bits) else f'{bits:.3f} bits/byte  '}lr {values['train/learning_rate']:.2e}  "
             f"{quantity(values['tokens_per_second'])} tokens/s  MFU {100 * values['mfu']:.0f} %  "
             f"ETA {duration(seconds_left)}"
         )
@@ -39,7 +41,7 @@ class Console:
 
     def evaluation(self, step: int, values: Mapping[str, float]) -> None:
         """Shows the figures of an evaluation on a line of their own."""
-        figures = "  ".join(f"{name} {value:.4f}" for name, value in values.items())
+        figures = "  ".join(f"{name} {value:.4f}" for name, value in values.items() if not math.isnan(value))
         self.note(f"step {step:>{len(str(self._steps))}}/{self._steps}  {figures}")
 
     def note(self, text: str) -> None:

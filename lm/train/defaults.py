@@ -47,7 +47,7 @@ def pretrain() -> ConfigDict:
                 "eval_tokens": 0,  # of the validation split at each evaluation; 0 is all
                 "checkpoint_every": 200,  # 0: at the end only
                 "keep_last": 2,
-                "keep_best": 1,
+                "keep_best": 1,  # by val/loss, among the checkpoints of steps that were evaluated
                 "restore_fallback": False,  # go back past a checkpoint that does not verify
                 "tensorboard": False,
                 "wandb": "",  # a Weights & Biases project

@@ -207,8 +207,8 @@ def _batch(
     np.cumsum(~same_BT[:, :-1], axis=1, dtype=np.int32, out=segments_BT[:, 1:])
     segments_BT[:, 1:] += 1
     return {
-        "tokens": np.ascontiguousarray(token_BL[:, :-1]),
-        "targets": np.ascontiguousarray(token_BL[:, 1:]),
+        "tokens": token_BL[:, :-1].copy(),
+        "targets": token_BL[:, 1:].copy(),
         "segments": segments_BT,
         "positions": column_T - begin_BT,
         "loss_mask": same_BT.astype(np.float32),
