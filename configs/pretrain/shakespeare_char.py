@@ -27,9 +27,9 @@ def get_config(arg: str = "") -> ConfigDict:
     cfg.optimizer.name = "muon"
     cfg.optimizer.peak_lr = 8e-3
     cfg.train.batch_size = 8
-    cfg.train.steps = 1400
-    cfg.train.eval_every = 350
-    cfg.train.checkpoint_every = 350
+    cfg.train.steps = 1500
+    cfg.train.eval_every = 500
+    cfg.train.checkpoint_every = 500
     cfg.sample.prompts = ("ROMEO:",)
     if defaults.is_smoke(arg):
         cfg.model.n_layers, cfg.model.d_model, cfg.train.steps = 2, 32, 20
