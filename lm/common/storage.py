@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from lm.common.integrity import DamagedError
 
 # How tensorstore puts into words that the machine refuses to store more; it raises ValueError for that.
 _REFUSALS = ("No space left", "File too large", "quota exceeded", "Read-only file system", "Permission denied")
+_LATE_WRITE = "Event loop is closed"
 _BRIEF_CHARACTERS = 300
 
 
@@ -22,6 +24,7 @@ def open_manager(directory: Path, *, policy: Any, background: bool) -> ocp.Check
     """Opens `directory` for writing, making it and removing what a killed save left; `policy` says what stays."""
     # every failure that Orbax logs, at length and from threads of its own, is raised to us as well
     logging.getLogger("absl").addFilter(_is_not_orbax)
+    _leave_out_late_writes()
     directory.mkdir(parents=True, exist_ok=True)
     options = ocp.CheckpointManagerOptions(
         preservation_policy=policy,
@@ -71,6 +74,24 @@ def remove_half_written(directory: Path) -> None:
 
 def _is_not_orbax(record: logging.LogRecord) -> bool:
     return "orbax" not in Path(record.pathname).parts
+
+
+def _leave_out_late_writes() -> None:
+    """Keeps the interpreter from reporting writes that end after a save has failed.
+
+    Orbax closes its event loop at the first array that cannot be written, and every other one then tells the closed
+    loop so from a thread. The failure itself is raised to us.
+    """
+    report = sys.unraisablehook
+    if getattr(report, "leaves_out_late_writes", False):
+        return
+
+    def hook(unraisable: sys.UnraisableHookArgs) -> None:
+        if not (isinstance(unraisable.exc_value, RuntimeError) and str(unraisable.exc_value) == _LATE_WRITE):
+            report(unraisable)
+
+    hook.leaves_out_late_writes = True  # type: ignore[attr-defined]
+    sys.unraisablehook = hook
 
 
 def brief(error: BaseException) -> str:
