@@ -15,7 +15,7 @@ def get_config(arg: str = "") -> ConfigDict:
     cfg = defaults.pretrain()
     cfg.data.mixture = {
         "stdlib": {"path": "builtin:stdlib", "weight": 0.3},
-        "world": {"path": "builtin:world?n=60000", "weight": 0.7},
+        "world": {"path": "builtin:world?n=20000", "weight": 0.7},
     }
     cfg.data.validation = 0.02
     cfg.tokenizer.vocab_size = 1024
