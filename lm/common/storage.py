@@ -24,6 +24,7 @@ def open_manager(directory: Path, *, policy: Any, background: bool) -> ocp.Check
     """Opens `directory` for writing, making it and removing what a killed save left; `policy` says what stays."""
     # every failure that Orbax logs, at length and from threads of its own, is raised to us as well
     logging.getLogger("absl").addFilter(_is_not_orbax)
+    logging.getLogger("asyncio").addFilter(_is_not_refusal)
     _leave_out_late_writes()
     directory.mkdir(parents=True, exist_ok=True)
     options = ocp.CheckpointManagerOptions(
@@ -74,6 +75,12 @@ def remove_half_written(directory: Path) -> None:
 
 def _is_not_orbax(record: logging.LogRecord) -> bool:
     return "orbax" not in Path(record.pathname).parts
+
+
+def _is_not_refusal(record: logging.LogRecord) -> bool:
+    """Drops what asyncio says of further writes that found no room, once the first of them was raised to us."""
+    error = record.exc_info[1] if record.exc_info else None
+    return not (isinstance(error, Exception) and refusal(error))
 
 
 def _leave_out_late_writes() -> None:
