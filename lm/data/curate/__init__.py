@@ -1,0 +1,1 @@
+"""Raw crawl to clean, deduplicated, documented training text."""
