@@ -101,7 +101,7 @@ def _run(name: str, arguments: list[str]) -> int:
     if (made_for := config.get("stage", "")) != name:
         raise UserError(f"--config={file}: a config for stage {made_for!r}, not for `lm {name}`")
     configs.check_keys(config, stage.defaults(), file)
-    configs.override(config, assignments)
+    configs.override(config, assignments, stage.defaults())
     stage.run(config, Path(workdir) if workdir else None)
     return 0
 

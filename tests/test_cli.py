@@ -91,6 +91,15 @@ def test_a_stage_runs_with_its_defaults_a_file_and_overrides(brew: Fake, tmp_pat
     assert (third["tea"], third["dry_run"]) == ({"grams": 9, "kind": "a=b"}, True)
 
 
+def test_an_open_dictionary_is_filled_on_the_command_line(brew: Fake, tmp_path: Path) -> None:
+    parts = ["--config.blend.mint.grams=0.5", "--blend.mint.from=garden", "--blend.sage.grams=2"]
+    assert cli.main(["brew", *parts]) == 0
+    assert cli.main(["brew", config_file(tmp_path / "c.py", GOOD), "--blend.x=0.5", "--blend.y=2"]) == 0
+    (first, _), (second, _) = brew.runs
+    assert first["blend"] == {"mint": {"grams": 0.5, "from": "garden"}, "sage": {"grams": 2}}
+    assert second["blend"] == {"x": 0.5, "y": 2}
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -2,7 +2,8 @@
 
 A config file defines `get_config(arg="")` and returns a `ConfigDict` whose `stage` names the command it
 is for. Overrides may set existing keys only, with the type the default has; a key whose default is a typed
-placeholder (shown as null) may stay unset, and is then derived by the stage.
+placeholder (shown as null) may stay unset, and is then derived by the stage. A dictionary that is empty by default
+is open: keys may be made in it.
 """
 
 from __future__ import annotations
@@ -64,11 +65,10 @@ def check_keys(config: ConfigDict, defaults: ConfigDict, source: str) -> None:
     Raises:
         UserError: an unknown key (with the nearest known one) or a missing one.
     """
-    known = dict(flatten(defaults))
     for key, _ in flatten(config):
         if not is_known(key, defaults):
-            raise UserError(f"{source}: config.{key}: unknown key{_nearest(key, known)}")
-    if missing := [key for key in known if key not in dict(flatten(config))]:
+            raise UserError(f"{source}: config.{key}: unknown key{_nearest(key, leaves(defaults))}")
+    if missing := [key for key, _ in flatten(defaults) if key not in dict(flatten(config))]:
         raise UserError(
             f"{source}: config.{missing[0]} is missing; begin with the stage's defaults, as in configs/pretrain/tiny.py"
         )
@@ -83,23 +83,53 @@ def flatten(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, 
             yield f"{prefix}{key}", value
 
 
-def override(config: ConfigDict, assignments: Iterable[tuple[str, str]]) -> None:
-    """Sets existing keys from text, in place, each to the type its default has.
+def leaves(config: ConfigDict, prefix: str = "") -> Iterator[str]:
+    """Yields the dotted key of every leaf and of every empty dictionary, in the config's order."""
+    for key, value in config.items():
+        if isinstance(value, ConfigDict) and len(value):
+            yield from leaves(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}"
+
+
+def override(config: ConfigDict, assignments: Iterable[tuple[str, str]], defaults: ConfigDict) -> None:
+    """Sets keys from text, in place: existing ones to the type they have, new ones in `defaults`' open dictionaries.
+
+    What is new is a number if it reads as one, and text otherwise.
 
     Raises:
-        UserError: an unknown key (with the nearest known one) or a value of the wrong type.
+        UserError: an unknown key (with the nearest known one), a whole section, or a value of the wrong type.
     """
-    known = dict(flatten(config))
+    fixed = set(leaves(defaults))
     for key, text in assignments:
-        if key not in known:
-            raise UserError(f"config.{key}: unknown key{_nearest(key, known)}")
-        parent_key, _, leaf = key.rpartition(".")
-        parent = config
-        for part in parent_key.split(".") if parent_key else ():
-            parent = parent[part]
-        field = dict(parent.items(preserve_field_references=True))[leaf]
-        unset = isinstance(field, FieldReference) and text in ("None", "null")
-        parent[leaf] = None if unset else _parse(key, text, parent.get_type(leaf))
+        if not is_known(key, defaults):
+            raise UserError(f"config.{key}: unknown key{_nearest(key, fixed)}")
+        parent, leaf = _parent(config, key), key.rpartition(".")[2]
+        if isinstance(parent.get(leaf), ConfigDict):
+            raise UserError(f"config.{key}={text}: a section, not a value; set a key in it")
+        if leaf not in parent:
+            with parent.unlocked():
+                parent[leaf] = _number_or_text(text)
+        elif key in fixed:
+            field = dict(parent.items(preserve_field_references=True))[leaf]
+            unset = isinstance(field, FieldReference) and text in ("None", "null")
+            parent[leaf] = None if unset else _parse(key, text, parent.get_type(leaf))
+        else:  # in an open dictionary, where 1 is as good a number as 0.5
+            kind = parent.get_type(leaf)
+            with parent.ignore_type():
+                parent[leaf] = _parse(key, text, float if kind is int else kind)
+
+
+def _parent(config: ConfigDict, key: str) -> ConfigDict:
+    """Returns the section that holds `key`, made where there is none."""
+    for section in key.split(".")[:-1]:
+        if section not in config:
+            with config.unlocked():
+                config[section] = ConfigDict()
+        config = config[section]
+        if not isinstance(config, ConfigDict):
+            raise UserError(f"config.{key}: {section} is set to {config!r} already, and so has no keys")
+    return config
 
 
 def _nearest(key: str, known: Iterable[str]) -> str:
@@ -109,6 +139,15 @@ def _nearest(key: str, known: Iterable[str]) -> str:
         leaf = key.rsplit(".", 1)[-1]
         match = [name for name in names if name.rsplit(".", 1)[-1] == leaf]
     return f"; did you mean config.{match[0]}?" if match else f"; known: {', '.join(sorted(names))}"
+
+
+def _number_or_text(text: str) -> int | float | str:
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text
 
 
 def _parse(key: str, text: str, kind: type) -> Any:
@@ -154,8 +193,8 @@ def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[tuple[st
 def is_known(key: str, defaults: ConfigDict) -> bool:
     """Says whether `key` is a leaf of `defaults`, or lies in a dictionary that is open (empty by default)."""
     node: Any = defaults
-    for part in key.split("."):
+    for part in (parts := key.split(".")):
         if not isinstance(node, ConfigDict) or part not in node:
-            return isinstance(node, ConfigDict) and len(node) == 0
+            return isinstance(node, ConfigDict) and len(node) == 0 and all(parts)
         node = node[part]
     return not isinstance(node, ConfigDict) or len(node) == 0

@@ -7,6 +7,7 @@ it is split, and when what is on disk already can be used again.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -64,9 +65,13 @@ def paths(data: Any) -> dict[str, str]:
         what = "not both" if data.path else "such as --config.data.path=my_text_folder"
         raise UserError(f"data.path={data.path!r}: give data.path or data.mixture, {what}")
     for name, source in data.mixture.items():
+        if not isinstance(source, Mapping | ConfigDict):
+            raise UserError(f"data.mixture.{name}={source!r}: give data.mixture.{name}.path and .weight")
         if set(source) != {"path", "weight"}:
             raise UserError(f"data.mixture.{name}: has {', '.join(source) or 'nothing'}; give path and weight, no more")
-        if not isinstance(source["weight"], int | float) or source["weight"] < 0:
+        if not isinstance(source["path"], str):
+            raise UserError(f"data.mixture.{name}.path={source['path']!r}: not a path; a folder of that name is ./NAME")
+        if not isinstance(source["weight"], int | float) or not 0 <= source["weight"] < math.inf:
             raise UserError(f"data.mixture.{name}.weight={source['weight']!r}: give a number, 0 or more")
     return {ONE_SOURCE: data.path} if data.path else {name: source["path"] for name, source in data.mixture.items()}
 

@@ -93,7 +93,7 @@ def test_a_missing_file_and_one_that_is_not_python(tmp_path: Path) -> None:
 )
 def test_text_becomes_the_type_of_the_default(key: str, text: str, value: Any) -> None:
     config = defaults()
-    configs.override(config, [(key, text)])
+    configs.override(config, [(key, text)], defaults())
     actual = dict(configs.flatten(config))[key]
     assert actual == value
     assert type(actual) is type(value)
@@ -120,7 +120,7 @@ def test_text_becomes_the_type_of_the_default(key: str, text: str, value: Any) -
 def test_a_value_of_the_wrong_type_is_refused_and_changes_nothing(key: str, text: str, kind: str) -> None:
     config = defaults()
     with pytest.raises(UserError) as caught:
-        configs.override(config, [(key, text)])
+        configs.override(config, [(key, text)], defaults())
     assert str(caught.value).startswith(f"config.{key}={text}: expected {kind}, got ")
     assert config.to_dict() == defaults().to_dict()
 
@@ -130,14 +130,66 @@ def test_a_value_of_the_wrong_type_is_refused_and_changes_nothing(key: str, text
     [
         ("model.n_layer", "did you mean config.model.n_layers?"),
         ("n_layers", "did you mean config.model.n_layers?"),
+        ("data.mixtur.wiki.path", "did you mean config.data.mixture?"),
+        ("data.mixture.", "did you mean config.data.mixture?"),
+        ("data.mixture..path", "did you mean config.data.mixture?"),
+        ("model.n_layers.x", "did you mean config.model.n_layers?"),
         ("xyz", "known: "),
         ("", "known: "),
     ],
 )
 def test_an_unknown_key_is_refused_with_the_nearest_name(key: str, hint: str) -> None:
     with pytest.raises(UserError) as caught:
-        configs.override(defaults(), [(key, "1")])
+        configs.override(defaults(), [(key, "1")], defaults())
     assert f"config.{key}: unknown key; {hint}" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("0.5", 0.5),
+        ("3", 3),
+        ("1e3", 1000.0),
+        ("-1", -1),
+        ("text/wiki", "text/wiki"),
+        ("a.b=c", "a.b=c"),
+        ("True", "True"),
+        ("[1]", "[1]"),
+        ("", ""),
+    ],
+)
+def test_an_open_dictionary_takes_new_keys_as_numbers_or_text(text: str, value: Any) -> None:
+    config = defaults()
+    config.lock()
+    configs.override(config, [("data.mixture.wiki.path", text), ("data.mixture.books.path", "b")], defaults())
+    assert configs.to_dict(config)["data"] == {"mixture": {"wiki": {"path": value}, "books": {"path": "b"}}}
+    assert type(config.data.mixture.wiki.path) is type(value)
+    configs.check_keys(config, defaults(), "the command line")
+    with pytest.raises(UserError, match="unknown key"):  # and so does nothing else
+        configs.override(config, [("data.wiki.path", text)], defaults())
+
+
+def test_a_key_in_an_open_dictionary_is_typed_by_what_it_holds() -> None:
+    config = defaults()
+    config.data.mixture = {"wiki": {"path": "a", "weight": 1}}
+    for key, text, value in (("path", "2024", "2024"), ("weight", "0.5", 0.5), ("weight", "2", 2.0)):
+        configs.override(config, [(f"data.mixture.wiki.{key}", text)], defaults())
+        assert config.data.mixture.wiki[key] == value
+        assert type(config.data.mixture.wiki[key]) is type(value)
+    with pytest.raises(UserError, match=r"config\.data\.mixture\.wiki\.weight=lots: expected float, got str"):
+        configs.override(config, [("data.mixture.wiki.weight", "lots")], defaults())
+    configs.override(config, [("data.mixture.books.weight", "3")], defaults())  # beside what a file has
+    assert configs.to_dict(config)["data"]["mixture"]["books"] == {"weight": 3}
+
+
+def test_sections_and_values_of_an_open_dictionary_are_told_apart() -> None:
+    config = defaults()
+    config.data.mixture = {"wiki": {"path": "a"}, "n": 3}
+    for key in ("data.mixture", "data.mixture.wiki"):
+        with pytest.raises(UserError, match=rf"config\.{key}=x: a section, not a value"):
+            configs.override(config, [(key, "x")], defaults())
+    with pytest.raises(UserError, match=r"config\.data\.mixture\.n\.path: n is set to 3 already, and so has no keys"):
+        configs.override(config, [("data.mixture.n.path", "x")], defaults())
 
 
 @pytest.mark.parametrize(
@@ -152,6 +204,8 @@ def test_an_unknown_key_is_refused_with_the_nearest_name(key: str, hint: str) ->
         ("model", False),
         ("nothing", False),
         ("data.wiki", False),
+        ("data.mixture.", False),
+        ("data.mixture..x", False),
     ],
 )
 def test_a_key_is_known_as_a_leaf_or_in_an_open_dictionary(key: str, known: bool) -> None:
