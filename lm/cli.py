@@ -9,9 +9,11 @@ import ast
 import errno
 import importlib
 import os
+import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from types import ModuleType
 
 _STAGES = Path(__file__).parent / "stages"
 # What the machine refuses and the user can mend.
@@ -36,7 +38,7 @@ def help_text() -> str:
         "lm: build a language model from raw text to a model that writes.\n\n"
         "  lm STAGE [--config=FILE[:arg]] [--config.key=value ...] [--key=value ...] [--workdir=DIR]\n\n"
         f"{rows}\n\n"
-        "`lm STAGE --help` lists every key with its default. --key=value is short for --config.key=value."
+        "`lm STAGE --help` explains every key, with its default. --key=value is short for --config.key=value."
     )
 
 
@@ -72,6 +74,20 @@ def _fail(stage: str, message: str) -> int:
     return 2
 
 
+def _stage_help(name: str, stage: ModuleType) -> str:
+    """Returns what `lm STAGE --help` prints: the stage's account of itself, its flags, and every key."""
+    from lm.common import explain
+
+    width = shutil.get_terminal_size((120, 24)).columns
+    flags = (
+        ("--config=FILE[:arg]", "a Python file with get_config(arg); without one, the defaults below"),
+        ("--workdir=DIR", "the directory the stage writes to, or the run that it reads"),
+        ("--config.KEY=VALUE", "one key, beyond the file's; --KEY=VALUE is the same"),
+    )
+    rows = "\n".join(explain.row(flag, meaning, 19, width) for flag, meaning in flags)
+    return f"lm {name}: {(stage.__doc__ or '').strip()}\n\n{rows}\n\n{explain.table(stage.defaults, width)}"
+
+
 def _run(name: str, arguments: list[str]) -> int:
     from lm.common import config as configs
     from lm.common.errors import UserError
@@ -85,8 +101,7 @@ def _run(name: str, arguments: list[str]) -> int:
     file, assignments, workdir = "", [], ""
     for argument in arguments:
         if argument in ("-h", "--help"):
-            print(f"lm {name}: {(stage.__doc__ or '').strip()}\n")
-            print("\n".join(f"  --config.{key}={value!r}" for key, value in configs.flatten(stage.defaults())))
+            print(_stage_help(name, stage))
             return 0
         key, equals, value = argument.partition("=")
         if not argument.startswith("--") or not equals:

@@ -15,7 +15,8 @@ import pytest
 from ml_collections import ConfigDict
 
 from lm import __version__, cli
-from lm.common.config import flatten
+from lm.common import explain
+from lm.common.config import flatten, leaves
 from lm.common.errors import UserError
 
 
@@ -27,7 +28,17 @@ class Fake:
         self.action: Callable[[], None] = lambda: None
 
     def defaults(self) -> ConfigDict:
-        return ConfigDict({"stage": "brew", "tea": {"grams": 3, "kind": "green"}, "dry_run": False, "blend": {}})
+        return ConfigDict(
+            {
+                "stage": "brew",
+                "tea": {
+                    "grams": 3,  # of leaves
+                    "kind": "green",
+                },
+                "dry_run": False,
+                "blend": {},
+            }
+        )
 
     def run(self, config: ConfigDict, workdir: Path | None) -> None:
         self.runs.append((config.to_dict(), workdir))
@@ -77,7 +88,9 @@ def test_help_of_a_stage_lists_every_key_and_runs_nothing(brew: Fake, capsys: py
     assert cli.main(["brew", "--help"]) == 0
     out = capsys.readouterr().out
     assert "More." in out
-    assert "  --config.tea.grams=3\n  --config.tea.kind='green'\n" in out
+    assert "  --config.tea.grams=3       of leaves\n  --config.tea.kind='green'\n" in out
+    assert "  --config.blend.…=VALUE\n" in out
+    assert all(f"  {flag} " in out for flag in ("--config=FILE[:arg]", "--workdir=DIR", "--config.KEY=VALUE"))
     assert brew.runs == []
 
 
@@ -228,12 +241,12 @@ def test_a_reader_that_leaves_early_ends_the_command_quietly() -> None:
 
 
 @pytest.mark.parametrize("name", sorted(cli.stages()))
-def test_every_stage_has_a_line_of_help_and_defaults_under_its_name(
-    name: str, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_every_stage_explains_itself_and_each_of_its_keys(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.stages()[name]
     assert cli.main([name, "--help"]) == 0
     out = capsys.readouterr().out
-    assert f"--config.stage='{name}'" in out
     stage = sys.modules[f"lm.stages.{name}"]
-    assert all(f"--config.{key}=" in out for key, _ in flatten(stage.defaults()))
+    assert stage.defaults().stage == name
+    assert all(f"--config.{key}=" in out for key, _ in flatten(stage.defaults()) if key != "stage")
+    explained = explain.explanations(stage.defaults)
+    assert [key for key in leaves(stage.defaults()) if key != "stage" and not explained[key]] == []

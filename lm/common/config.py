@@ -83,6 +83,14 @@ def flatten(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, 
             yield f"{prefix}{key}", value
 
 
+def join(*sections: Mapping[str, Any] | ConfigDict) -> ConfigDict:
+    """Returns one section with the keys of several."""
+    joined = ConfigDict()
+    for section in sections:
+        joined.update(ConfigDict(section))
+    return joined
+
+
 def leaves(config: ConfigDict, prefix: str = "") -> Iterator[str]:
     """Yields the dotted key of every leaf and of every empty dictionary, in the config's order."""
     for key, value in config.items():

@@ -33,10 +33,10 @@ def defaults() -> ConfigDict:
     return ConfigDict(
         {
             "path": "",  # a file, a folder, hf://datasets/…, builtin:stdlib, builtin:world, or a shard directory
-            "mixture": {},  # or several: name -> {"path": …, "weight": share of the training examples}
-            "format": "auto",
-            "text_key": "text",  # of JSONL, parquet and Arrow
-            "token_key": "input_ids",  # of token files in Arrow or parquet
+            "mixture": {},  # or several: mixture.NAME.path and mixture.NAME.weight, its share of the training examples
+            "format": "auto",  # by suffix; or txt, jsonl, parquet, arrow, code, nanogpt, megatron, arrow_tokens
+            "text_key": "text",  # of JSONL, parquet and Arrow: the field that holds the text
+            "token_key": "input_ids",  # of token files in Arrow or parquet: the field that holds the ids
             "end_id": config_dict.placeholder(int),  # the id that ends documents in token files, if one does
             "separator": "",  # cuts txt files into documents, such as "<|endoftext|>"
             "validation": 0.05,  # share of documents held out; of a single document, its end
@@ -50,9 +50,12 @@ def defaults() -> ConfigDict:
 
 def tokenizer_defaults() -> ConfigDict:
     """Returns the keys that say which tokenizer is made, or where one is taken from."""
-    config = tokenizers.defaults()
-    config.path = ""  # a directory that `lm tokenizer` made
-    return config
+    return configs.join(
+        {
+            "path": "",  # a directory that `lm tokenizer` made; the other keys are for making one
+        },
+        tokenizers.defaults(),
+    )
 
 
 def paths(data: Any) -> dict[str, str]:

@@ -31,14 +31,14 @@ def defaults() -> ConfigDict:
             "step": config_dict.placeholder(int),  # a checkpoint's step; the newest if unset
             "best": False,  # the checkpoint of the lowest validation loss
             "text": "",  # a file or folder to score instead of the run's validation split
-            "format": "auto",  # of the text; these three are as `lm shard`'s in its data section
-            "text_key": "text",
-            "separator": "",
-            "max_tokens": 0,  # 0 is all
-            "batch_size": 32,
+            "format": "auto",  # of that text; this and the next two are as data.format, … of `lm shard`
+            "text_key": "text",  # of JSONL, parquet and Arrow: the field that holds the text
+            "separator": "",  # cuts txt files into documents
+            "max_tokens": 0,  # to score; 0 is all
+            "batch_size": 32,  # sequences, or questions, at a time
             "world": False,  # ask the generated world's questions too
-            "world_seed": 0,
-            "questions": 600,
+            "world_seed": 0,  # of the world the questions are about
+            "questions": 600,  # how many
         }
     )
 

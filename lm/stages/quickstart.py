@@ -17,7 +17,12 @@ from lm.stages import required_workdir
 
 def defaults() -> ConfigDict:
     """Returns every key the stage reads."""
-    return ConfigDict({"stage": "quickstart", "pretrain": "configs/pretrain/quickstart.py"})
+    return ConfigDict(
+        {
+            "stage": "quickstart",
+            "pretrain": "configs/pretrain/quickstart.py",  # FILE[:arg], a config for `lm pretrain`
+        }
+    )
 
 
 def run(cfg: ConfigDict, workdir: Path | None) -> None:

@@ -9,7 +9,12 @@ from ml_collections import ConfigDict
 
 def defaults() -> ConfigDict:
     """Returns every key the stage reads."""
-    return ConfigDict({"stage": "report", "run": ""})
+    return ConfigDict(
+        {
+            "stage": "report",
+            "run": "",  # a run directory
+        }
+    )
 
 
 def run(cfg: ConfigDict, workdir: Path | None) -> None:

@@ -18,12 +18,12 @@ def defaults() -> ConfigDict:
         {
             "stage": "sample",
             "run": "",  # a run directory
-            "prompt": "",
-            "max_new_tokens": 200,
+            "prompt": "",  # what is continued; without one, each line of standard input
+            "max_new_tokens": 200,  # of each continuation
             "temperature": 0.8,  # 0 always takes the likeliest token
-            "top_k": 0,
-            "top_p": 0.95,
-            "seed": 0,
+            "top_k": 0,  # draw from so many likeliest tokens; 0: from all
+            "top_p": 0.95,  # draw from the likeliest tokens that together have this probability
+            "seed": 0,  # of the draws
             "step": config_dict.placeholder(int),  # a checkpoint's step; the newest if unset
             "best": False,  # the checkpoint of the lowest validation loss
         }

@@ -20,7 +20,7 @@ def defaults() -> ConfigDict:
     return ConfigDict(
         {
             "stage": "shard",
-            "dry_run": False,
+            "dry_run": False,  # say what would be read
             "data": prepare.defaults(),
             "tokenizer": prepare.tokenizer_defaults(),
         }

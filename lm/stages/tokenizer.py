@@ -19,9 +19,12 @@ def defaults() -> ConfigDict:
     return ConfigDict(
         {
             "stage": "tokenizer",
-            "dry_run": False,
-            # Compared on a held-out tenth if sizes are given; d_model is the embedding's width.
-            "report": {"sizes": (), "kinds": ("byte_bpe", "sentencepiece_bpe", "wordpiece"), "d_model": 512},
+            "dry_run": False,  # say what would be read
+            "report": {
+                "sizes": (),  # vocabularies to compare on a held-out tenth, such as (2048,8192); none: no comparison
+                "kinds": ("byte_bpe", "sentencepiece_bpe", "wordpiece"),  # to compare
+                "d_model": 512,  # the embedding's width, for its memory
+            },
             "data": prepare.defaults(),
             "tokenizer": prepare.tokenizer_defaults(),
         }

@@ -9,7 +9,12 @@ from ml_collections import ConfigDict
 
 def defaults() -> ConfigDict:
     """Returns every key the stage reads."""
-    return ConfigDict({"stage": "verify", "dir": ""})
+    return ConfigDict(
+        {
+            "stage": "verify",
+            "dir": "",  # a run, tokenizer or shard directory, or one with such inside
+        }
+    )
 
 
 def run(cfg: ConfigDict, workdir: Path | None) -> None:

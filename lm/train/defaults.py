@@ -19,41 +19,57 @@ def pretrain() -> ConfigDict:
             "model": model(),
             "optimizer": {
                 "name": "adamw",  # or muon: AdamW beside it for embeddings, heads and norms
-                "peak_lr": config_dict.placeholder(float),
-                "b1": 0.9,
-                "b2": 0.95,
-                "epsilon": 1e-8,
-                "weight_decay": 0.1,
-                "muon_momentum": 0.95,
+                "peak_lr": config_dict.placeholder(float),  # the highest learning rate; unset: by compute
+                "b1": 0.9,  # AdamW: decay of the gradients' running mean
+                "b2": 0.95,  # AdamW: decay of their squares' running mean
+                "epsilon": 1e-8,  # AdamW: added to the root of the latter
+                "weight_decay": 0.1,  # of matrices; times the learning rate
+                "muon_momentum": 0.95,  # muon: decay of the momentum
             },
             "schedule": {
                 "name": "cosine",  # or wsd: warm-up, stable, decay
-                "warmup_fraction": 0.02,
-                "final_fraction": 0.1,
+                "warmup_fraction": 0.02,  # share of the run that warms up
+                "final_fraction": 0.1,  # the learning rate at the end, as a share of the highest
                 "decay_fraction": 0.2,  # wsd only: the share of the run that decays
             },
             "train": {
-                "steps": config_dict.placeholder(int),
-                "tokens": config_dict.placeholder(int),
-                "tokens_per_param": 20.0,
-                "batch_size": config_dict.placeholder(int),  # sequences a step
-                "microbatches": 1,
-                "ramp": {"batch_size": 0, "steps": 0},  # start smaller and double up to batch_size over these steps
-                "z_loss": 0.0,
-                "clip_norm": 1.0,
+                "steps": config_dict.placeholder(int),  # unset: tokens over those of a batch
+                "tokens": config_dict.placeholder(int),  # to train on; unset: by tokens_per_param
+                "tokens_per_param": 20.0,  # where neither steps nor tokens say how long the run is
+                "batch_size": config_dict.placeholder(int),  # sequences a step; unset: by compute
+                "microbatches": 1,  # parts of a batch, one after another, to save memory
+                "ramp": {
+                    "batch_size": 0,  # start with so many sequences a step, doubling up to train.batch_size; 0: no ramp
+                    "steps": 0,  # over so many steps
+                },
+                "z_loss": 0.0,  # weight of log² of the softmax's normaliser, added to the loss
+                "clip_norm": 1.0,  # gradients longer than this are cut to it
                 "seed": 0,  # of initialisation, data order and dropout
-                "log_every": 10,
-                "eval_every": 200,  # 0: at the end only
+                "log_every": 10,  # steps between logged ones
+                "eval_every": 200,  # steps between evaluations; 0: at the end only
                 "eval_tokens": 0,  # of the validation split at each evaluation; 0 is all
-                "checkpoint_every": 200,  # 0: at the end only
-                "keep_last": 2,
-                "keep_best": 1,  # by val/loss, among the checkpoints of steps that were evaluated
+                "checkpoint_every": 200,  # steps between checkpoints; 0: at the end only
+                "keep_last": 2,  # checkpoints: the newest
+                "keep_best": 1,  # and the best by val/loss, among those of steps that were evaluated
                 "restore_fallback": False,  # go back past a checkpoint that does not verify
-                "tensorboard": False,
-                "wandb": "",  # a Weights & Biases project
+                "tensorboard": False,  # write event files beside the metrics
+                "wandb": "",  # a Weights & Biases project to log to as well
             },
-            "mesh": {"data": -1, "fsdp": 1, "tensor": 1, "context": 1, "pipeline": 1, "expert": 1},
-            "sample": {"prompts": ("",), "max_new_tokens": 200, "temperature": 0.8, "top_k": 0, "top_p": 0.95},
+            "mesh": {
+                "data": -1,  # devices that split the batch; -1: all that are left
+                "fsdp": 1,  # devices that split the batch and each hold a part of the parameters
+                "tensor": 1,  # devices that split heads, feed-forward units and vocabulary
+                "context": 1,  # stays at 1 in this version, as the next two
+                "pipeline": 1,  # stays at 1
+                "expert": 1,  # stays at 1
+            },
+            "sample": {
+                "prompts": ("",),  # continued when training ends; "" begins at a <bos>
+                "max_new_tokens": 200,  # of each continuation
+                "temperature": 0.8,  # 0 always takes the likeliest token
+                "top_k": 0,  # draw from so many likeliest tokens; 0: from all
+                "top_p": 0.95,  # draw from the likeliest tokens that together have this probability
+            },
         }
     )
 
@@ -73,22 +89,22 @@ def model() -> ConfigDict:
     """Returns the `model` section; `size` is the dial from which unset shapes follow."""
     return ConfigDict(
         {
-            "size": config_dict.placeholder(int),
-            "n_layers": config_dict.placeholder(int),
-            "n_heads": config_dict.placeholder(int),
-            "n_kv_heads": config_dict.placeholder(int),
-            "d_model": config_dict.placeholder(int),
-            "d_ff": config_dict.placeholder(int),
-            "head_width": config_dict.placeholder(int),
-            "max_seq_len": 256,
-            "vocab_size": config_dict.placeholder(int),
-            "rope_theta": 10_000.0,
-            "norm_epsilon": 1e-6,
-            "tie_embeddings": True,
-            "dropout": 0.0,
-            "attention": "xla",
-            "scan_layers": True,
+            "size": config_dict.placeholder(int),  # the dial: layers, from which all unset shapes follow
+            "n_layers": config_dict.placeholder(int),  # unset: the dial
+            "n_heads": config_dict.placeholder(int),  # unset: d_model over head_width
+            "n_kv_heads": config_dict.placeholder(int),  # heads of keys and values; unset: n_heads
+            "d_model": config_dict.placeholder(int),  # width; unset: 64 a layer
+            "d_ff": config_dict.placeholder(int),  # feed-forward units; unset: 8/3 of d_model
+            "head_width": config_dict.placeholder(int),  # unset: d_model over n_heads, or 64
+            "max_seq_len": 256,  # tokens in a sequence
+            "vocab_size": config_dict.placeholder(int),  # unset: the tokenizer's
+            "rope_theta": 10_000.0,  # base of the rotary positions' wavelengths
+            "norm_epsilon": 1e-6,  # added to the mean square under RMSNorm's root
+            "tie_embeddings": True,  # one table for input and output
+            "dropout": 0.0,  # share of activations left out in training
+            "attention": "xla",  # the only backend in this version
+            "scan_layers": True,  # compile one layer and loop over it, else all of them; the parameters are the same
             "remat": "none",  # or dots, block: what the backward pass computes again
-            "dtype": config_dict.placeholder(str),  # of computation; parameters are float32
+            "dtype": config_dict.placeholder(str),  # of computation; parameters are float32; unset: by hardware
         }
     )

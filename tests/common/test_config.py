@@ -226,6 +226,13 @@ def test_a_config_has_the_keys_of_its_stage_and_no_other() -> None:
         configs.check_keys(config, defaults(), "mine.py")
 
 
+def test_sections_are_joined_with_their_types() -> None:
+    joined = configs.join({"n": 1}, defaults().model)
+    assert configs.to_dict(joined) == {"n": 1, "n_layers": 4, "d_ff": None, "dtype": None}
+    configs.override(joined, [("d_ff", "3"), ("dtype", "3")], joined)
+    assert (joined.d_ff, joined.dtype) == (3, "3")
+
+
 def test_to_dict_is_plain_json_in_the_same_order() -> None:
     plain = configs.to_dict(defaults())
     assert plain["train"]["betas"] == [0.9, 0.95]

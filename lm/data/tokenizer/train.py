@@ -49,7 +49,7 @@ def defaults() -> ConfigDict:
     """Returns the stage's config."""
     return ConfigDict(
         {
-            "kind": "byte_bpe",  # one of kinds()
+            "kind": "byte_bpe",  # or sentencepiece_bpe, sentencepiece_unigram, wordpiece, char
             "vocab_size": config_dict.placeholder(int),  # control tokens included; unset: derived from the text
             "byte_fallback": True,  # char alone may switch it off: unknown characters are then <unk>
             "split_digits": True,  # every digit a token of its own
