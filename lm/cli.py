@@ -112,10 +112,7 @@ def _run(name: str, arguments: list[str]) -> int:
             workdir = value
         else:
             assignments.append((key.removeprefix("--").removeprefix("config."), value))
-    config = configs.load(file) if file else stage.defaults()
-    if (made_for := config.get("stage", "")) != name:
-        raise UserError(f"--config={file}: a config for stage {made_for!r}, not for `lm {name}`")
-    configs.check_keys(config, stage.defaults(), file)
+    config = configs.load_for(name, file, stage.defaults()) if file else stage.defaults()
     configs.override(config, assignments, stage.defaults())
     stage.run(config, Path(workdir) if workdir else None)
     return 0

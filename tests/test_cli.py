@@ -122,7 +122,7 @@ def test_an_open_dictionary_is_filled_on_the_command_line(brew: Fake, tmp_path: 
         (["brew", "--workdir"], "lm brew: --workdir: expected --key=value, such as --workdir=runs/mine"),
         (["brew", "--tea.gram=1"], "lm brew: config.tea.gram: unknown key; did you mean config.tea.grams?"),
         (["brew", "--tea.grams=lots"], "lm brew: config.tea.grams=lots: expected int, got str"),
-        (["brew", "--config=none.py"], "lm brew: --config=none.py: no such file; "),
+        (["brew", "--config=none.py"], "lm brew: --config=none.py: no such file in "),
     ],
 )
 def test_mistakes_are_one_line_and_exit_code_2(
@@ -193,6 +193,20 @@ def test_faults_of_ours_are_not_caught(brew: Fake, error: Exception) -> None:
     brew.action = fail
     with pytest.raises(type(error)):
         cli.main(["brew"])
+
+
+def test_quickstart_away_from_its_config_says_where_to_run_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(["quickstart", "--workdir=run"]) == 2
+    err = capsys.readouterr().err
+    assert err.startswith(
+        f"lm quickstart: --config.pretrain=configs/pretrain/quickstart.py: no such file in {tmp_path}"
+    )
+    assert "run from the repository" in err
+    assert err.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
 
 
 def python(code: str, *arguments: str) -> subprocess.CompletedProcess[str]:

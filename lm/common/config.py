@@ -22,8 +22,21 @@ from ml_collections import ConfigDict, FieldReference
 from lm.common.errors import UserError
 
 
-def load(spec: str) -> ConfigDict:
-    """Loads `FILE` or `FILE:arg` by calling the file's `get_config(arg)`.
+def load_for(stage: str, spec: str, defaults: ConfigDict, flag: str = "--config") -> ConfigDict:
+    """Loads the config that `flag=spec` names, and checks that it is one for `stage`.
+
+    Raises:
+        UserError: as `load` and `check_keys`; or the config is for another stage.
+    """
+    config = load(spec, flag)
+    if (made_for := config.get("stage", "")) != stage:
+        raise UserError(f"{flag}={spec}: a config for stage {made_for!r}, not for `lm {stage}`")
+    check_keys(config, defaults, spec)
+    return config
+
+
+def load(spec: str, flag: str = "--config") -> ConfigDict:
+    """Loads `FILE` or `FILE:arg`, given by a command-line flag, by calling the file's `get_config(arg)`.
 
     Raises:
         UserError: the file is missing, does not run, or has no `get_config` that takes `arg` and makes a config.
@@ -31,32 +44,41 @@ def load(spec: str) -> ConfigDict:
     name, _, arg = spec.partition(":")
     path = Path(name)
     if not path.is_file():
-        raise UserError(
-            f"--config={spec}: no such file; give a Python file with get_config(), such as configs/pretrain/tiny.py"
-        )
+        raise UserError(f"{flag}={spec}: no such file{_whereabouts(path)}")
     module_spec = importlib.util.spec_from_file_location(f"lm_config_{path.stem}", path)
     if path.suffix != ".py" or module_spec is None or module_spec.loader is None:
-        raise UserError(f"--config={spec}: not a Python file; give one with get_config()")
+        raise UserError(f"{flag}={spec}: not a Python file; give one with get_config()")
     module = importlib.util.module_from_spec(module_spec)
-    with _blamed_on(spec):
+    with _blamed_on(f"{flag}={spec}"):
         module_spec.loader.exec_module(module)
     if not hasattr(module, "get_config"):
         raise UserError(f"{path}: defines no get_config(arg); see configs/pretrain/tiny.py")
-    with _blamed_on(spec):
+    with _blamed_on(f"{flag}={spec}"):
         config = module.get_config(arg)
     if not isinstance(config, ConfigDict):
         raise UserError(f"{path}: get_config() returned {type(config).__name__}, not an ml_collections.ConfigDict")
     return config
 
 
+def _whereabouts(path: Path) -> str:
+    """Returns where a missing file was looked for, and those under `configs` there: of like names, or some."""
+    there = {file.name: file.as_posix() for file in sorted(Path("configs").rglob("*.py"))}
+    place = "" if path.is_absolute() else f" in {Path.cwd()}, where relative paths begin"
+    if near := difflib.get_close_matches(path.name, there, 3):
+        return f"{place}; did you mean {' or '.join(there[name] for name in near)}?"
+    if there:
+        return f"{place}; there is {', '.join(list(there.values())[:8])}"
+    return f"{place}; run from the repository, which holds configs/, or give the whole path of a file with get_config()"
+
+
 @contextmanager
-def _blamed_on(spec: str) -> Iterator[None]:
+def _blamed_on(file: str) -> Iterator[None]:
     try:
         yield
     except UserError:
         raise
     except Exception as error:  # whatever a user's file raises is about that file
-        raise UserError(f"--config={spec}: the config does not run: {type(error).__name__}: {error}") from error
+        raise UserError(f"{file}: the config does not run: {type(error).__name__}: {error}") from error
 
 
 def check_keys(config: ConfigDict, defaults: ConfigDict, source: str) -> None:

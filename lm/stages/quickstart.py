@@ -36,7 +36,7 @@ def run(cfg: ConfigDict, workdir: Path | None) -> None:
 
     output = required_workdir(workdir)
     watch = Stopwatch()
-    pretrain.run(configs.load(cfg.pretrain), output, watch)
+    pretrain.run(configs.load_for("pretrain", cfg.pretrain, pretrain.defaults(), "--config.pretrain"), output, watch)
     if not runs.is_finished(output):  # stopped by a signal, and said so
         return
     if not _is_evaluated(output):

@@ -60,9 +60,44 @@ def test_a_file_that_makes_no_config_is_blamed_by_name(file: Path, body: str, me
         configs.load(write(file, body))
 
 
-def test_a_missing_file_and_one_that_is_not_python(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="no such file"):
-        configs.load(str(tmp_path / "none.py"))
+def missing(spec: str, flag: str = "--config") -> str:
+    with pytest.raises(UserError) as caught:
+        configs.load(spec, flag)
+    return str(caught.value)
+
+
+def test_a_missing_file_says_where_it_was_looked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    here = (
+        f"--config=configs/a.py:smoke: no such file in {tmp_path}, where relative paths begin; run from the repository"
+    )
+    assert missing("configs/a.py:smoke").startswith(here)
+    assert missing(f"{tmp_path}/a.py").startswith(f"--config={tmp_path}/a.py: no such file; ")
+    assert missing("a.py", "--config.pretrain").startswith("--config.pretrain=a.py: no such file in ")
+
+
+def test_a_missing_file_is_told_what_there_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "configs" / "pretrain").mkdir(parents=True)
+    for name in ("tiny", "quickstart"):
+        (tmp_path / "configs" / "pretrain" / f"{name}.py").touch()
+    assert missing("configs/pretrain/tinny.py").endswith("; did you mean configs/pretrain/tiny.py?")
+    assert missing("tiny").endswith("; did you mean configs/pretrain/tiny.py?")
+    both = "; there is configs/pretrain/quickstart.py, configs/pretrain/tiny.py"
+    assert missing("xyz").endswith(both)
+    assert missing("/xyz").endswith(f"no such file{both}")
+
+
+def test_a_config_must_be_for_the_stage(file: Path) -> None:
+    spec = write(file, "def get_config(arg=''):\n    return ConfigDict({'stage': 'test', 'n': 1})")
+    assert configs.load_for("test", spec, ConfigDict({"stage": "test", "n": 2})).n == 1
+    with pytest.raises(UserError, match=rf"--config.pretrain={file}: a config for stage 'test', not for `lm brew`"):
+        configs.load_for("brew", spec, ConfigDict({"stage": "brew", "n": 2}), "--config.pretrain")
+    with pytest.raises(UserError, match=rf"{file}: config\.n: unknown key"):
+        configs.load_for("test", spec, ConfigDict({"stage": "test"}))
+
+
+def test_a_file_that_is_not_python(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text("{}")
     with pytest.raises(UserError, match="not a Python file"):
         configs.load(str(tmp_path / "config.json"))
