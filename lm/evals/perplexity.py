@@ -1,6 +1,6 @@
 """Held-out loss, perplexity and bits per byte.
 
-Dims: B batch, T time, V vocabulary.
+Dims: B batch, T time, V vocabulary, S sources of the split, 4 the fields of `Sums`.
 """
 
 from __future__ import annotations
@@ -60,26 +60,39 @@ class Perplexity:
     def __call__(self, params: Any) -> dict[str, float]:
         """Returns `{split}/loss` in nats per token, `{split}/bits_per_byte` and `{split}/perplexity`.
 
+        They are means over all tokens scored, each of them counted once, whatever the mixture trained on: what a
+        source weighs is its length. Where there are several, `{split}/{source}/loss` and
+        `{split}/{source}/bits_per_byte` tell them apart, for each that has something to predict.
+
         Raises:
             UserError: the first `max_tokens` of the split hold nothing to predict.
         """
-        nats, tokens, text_nats, text_bytes = self._totals(params)
-        if not tokens:
+        totals_S4 = self._totals(params)
+        total_4 = totals_S4.sum(axis=0)
+        if not total_4[1]:
             raise self._nothing_to_predict()
-        return {
-            f"{self._split}/loss": nats / tokens,
-            f"{self._split}/bits_per_byte": text_nats / math.log(2) / text_bytes if text_bytes else math.nan,
-            f"{self._split}/perplexity": math.exp(min(nats / tokens, 700.0)),
+        loss, bits = _means(total_4)
+        figures = {
+            f"{self._split}/loss": loss,
+            f"{self._split}/bits_per_byte": bits,
+            f"{self._split}/perplexity": math.exp(min(loss, 700.0)),
         }
+        names = self._shards.splits[self._split]
+        for name, sums_4 in zip(names, totals_S4, strict=True):
+            if len(names) > 1 and sums_4[1]:
+                loss, bits = _means(sums_4)
+                figures |= {f"{self._split}/{name}/loss": loss, f"{self._split}/{name}/bits_per_byte": bits}
+        return figures
 
-    def _totals(self, params: Any) -> list[float]:
-        """Sums each field of `Sums` over the split, on the host in float64: float32 stops counting at 16.7M."""
-        totals_4 = np.zeros(len(Sums._fields), np.float64)
-        running: Sums | None = None
+    def _totals(self, params: Any) -> np.ndarray:
+        """Sums each field of `Sums` by source `[S, 4]`, in float64 on the host: float32 stops counting at 16.7M."""
+        totals_S4 = np.zeros((len(self._shards.splits[self._split]), len(Sums._fields)), np.float64)
+        running: tuple[np.ndarray, Sums] | None = None
         for batch in self._batches():
-            done, running = running, self._score(params, {key: batch[key] for key in KEYS})
-            totals_4 += _on_host(done)  # waits for the batch before, while this one runs
-        return (totals_4 + _on_host(running)).tolist()
+            done, running = running, (batch["source"], self._score(params, {key: batch[key] for key in KEYS}))
+            _add(totals_S4, done)  # waits for the batch before, while this one runs
+        _add(totals_S4, running)
+        return totals_S4
 
     def _batches(self) -> Iterator[dict[str, np.ndarray]]:
         return evaluation_batches(
@@ -100,9 +113,17 @@ class Perplexity:
         )
 
 
-def _on_host(sums: Sums | None) -> np.ndarray:
-    parts = () if sums is None else jax.device_get(sums)
-    return np.array([np.sum(part, dtype=np.float64) for part in parts] or np.zeros(len(Sums._fields)))
+def _add(totals_S4: np.ndarray, scored: tuple[np.ndarray, Sums] | None) -> None:
+    """Adds each row of a scored batch to its source's totals, in place; rows of padding hold nothing."""
+    if scored is not None:
+        source_B, sums = scored
+        np.add.at(totals_S4, source_B, np.stack(jax.device_get(sums), axis=1, dtype=np.float64))
+
+
+def _means(sums_4: np.ndarray) -> tuple[float, float]:
+    """Returns nats per token and bits per byte of text; the latter NaN where no text is known."""
+    nats, tokens, text_nats, text_bytes = sums_4.tolist()
+    return nats / tokens, text_nats / math.log(2) / text_bytes if text_bytes else math.nan
 
 
 def _scorer(model: ModelConfig, token_bytes_V: jax.Array) -> Any:

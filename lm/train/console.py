@@ -40,8 +40,9 @@ class Console:
         self._stream.flush()
 
     def evaluation(self, step: int, values: Mapping[str, float]) -> None:
-        """Shows the figures of an evaluation on a line of their own."""
-        figures = "  ".join(f"{name} {value:.4f}" for name, value in values.items() if not math.isnan(value))
+        """Shows the figures of an evaluation on a line of their own, those of single sources left out."""
+        whole = {name: value for name, value in values.items() if name.count("/") == 1}
+        figures = "  ".join(f"{name} {value:.4f}" for name, value in whole.items() if not math.isnan(value))
         self.note(f"step {step:>{len(str(self._steps))}}/{self._steps}  {figures}")
 
     def note(self, text: str) -> None:

@@ -125,13 +125,12 @@ def make_task(cfg: ConfigDict, model: ModelConfig, shards: Shards) -> Task:
     """
     train = cfg.train
     mesh, optimizer, batch_plan = _make_parts(cfg)
+    weights = prepare.weights(shards)
     return Task(
         model=model,
         optimizer=optimizer,
         mesh=mesh,
-        examples=training_examples(
-            shards, "train", seq_len=model.max_seq_len, seed=train.seed, weights=prepare.weights(shards)
-        ),
+        examples=training_examples(shards, "train", seq_len=model.max_seq_len, seed=train.seed, weights=weights),
         plan=batch_plan,
         steps=train.steps,
         seed=train.seed,
@@ -141,7 +140,7 @@ def make_task(cfg: ConfigDict, model: ModelConfig, shards: Shards) -> Task:
         log_every=train.log_every,
         eval_every=train.eval_every,
         checkpoint_every=train.checkpoint_every,
-        bytes_per_token=shards.bytes_per_token("train"),
+        bytes_per_token=shards.bytes_per_token("train", weights),
     )
 
 

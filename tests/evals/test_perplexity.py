@@ -71,7 +71,9 @@ def setting(tmp_path_factory: pytest.TempPathFactory) -> Setting:
     return Setting(model, params, tokenizer, folder / "tokenizer", shards, texts)
 
 
-def predictions(setting: Setting, windows: int | None = None) -> list[tuple[int, float]]:
+def predictions(
+    setting: Setting, windows: int | None = None, texts: Sequence[str] | None = None
+) -> list[tuple[int, float]]:
     """Every predicted token with its nats, from runs of the model over one document's part of one window alone."""
 
     @jax.jit
@@ -81,7 +83,7 @@ def predictions(setting: Setting, windows: int | None = None) -> list[tuple[int,
 
     tokenizer = setting.tokenizer
     stream, document = [], []
-    for number, text in enumerate(setting.texts):
+    for number, text in enumerate(setting.texts if texts is None else texts):
         encoded = [tokenizer.bos_id, *tokenizer.encode(text), tokenizer.eos_id]
         stream += encoded
         document += [number] * len(encoded)
@@ -124,6 +126,39 @@ def test_the_batch_size_changes_nothing(setting: Setting, batch_size: int) -> No
 def test_max_tokens_takes_the_first_windows(setting: Setting) -> None:
     nats = [value for _, value in predictions(setting, windows=3)]
     assert setting.score(max_tokens=3 * SEQ_LEN)["val/loss"] == pytest.approx(sum(nats) / len(nats), rel=1e-5)
+
+
+def write_sources(setting: Setting, output: Path, sources: Mapping[str, Sequence[str]]) -> Shards:
+    splits = {"val": {name: [Document(str(n), t, name) for n, t in enumerate(ts)] for name, ts in sources.items()}}
+    write_shards(splits, setting.tokenizer_dir, output, config={}, inputs={}, bos=True, eos=True, workers=1)
+    return Shards.open(output)
+
+
+@pytest.mark.parametrize("batch_size", [1, 3, 64])
+def test_every_source_has_figures_of_its_own(setting: Setting, tmp_path: Path, batch_size: int) -> None:
+    """Batches hold rows of several sources; the whole is the mean over all tokens, not over the sources."""
+    sources = {"long": setting.texts[:8], "short": setting.texts[8:]}
+    shards = write_sources(setting, tmp_path, sources)
+    token_bytes = setting.tokenizer.token_bytes()
+    values = Perplexity(setting.model, shards, token_bytes, split="val", batch_size=batch_size, max_tokens=0)(
+        setting.params
+    )
+    control, expected, everything = set(setting.tokenizer.control.values()), {}, []
+    for name, texts in sources.items():
+        found = predictions(setting, texts=texts)
+        everything += [nats for _, nats in found]
+        text_nats = sum(nats for token, nats in found if token not in control)
+        expected[f"val/{name}/loss"] = sum(nats for _, nats in found) / len(found)
+        expected[f"val/{name}/bits_per_byte"] = text_nats / math.log(2) / sum(len(t.encode()) for t in texts)
+    assert {name: value for name, value in values.items() if name.count("/") == 2} == pytest.approx(expected, rel=1e-5)
+    assert values["val/loss"] == pytest.approx(sum(everything) / len(everything), rel=1e-5)
+
+
+def test_a_source_with_nothing_to_predict_has_no_figures(setting: Setting, tmp_path: Path) -> None:
+    splits = {"val": {"a": [Document("0", "abc" * 9, "a")], "b": [Document("0", "a", "b"), Document("1", "b", "b")]}}
+    write_shards(splits, setting.tokenizer_dir, tmp_path, config={}, inputs={}, bos=False, eos=False, workers=1)
+    names = evaluator(setting, Shards.open(tmp_path))(setting.params).keys()
+    assert {"val/a/loss", "val/a/bits_per_byte"} == {name for name in names if name.count("/") == 2}
 
 
 def test_results_do_not_pile_up_on_the_device(setting: Setting) -> None:

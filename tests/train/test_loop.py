@@ -150,7 +150,7 @@ def test_off_a_terminal_lines_come_seldom_but_first_and_last_always() -> None:
     console = Console(200, stream)
     for step in (1, 2, 3, 200):
         console.step(step, VALUES, seconds_left=75)
-    console.evaluation(200, {"val/loss": 1.5})
+    console.evaluation(200, {"val/loss": 1.5, "val/code/loss": 1.25, "val/prose/loss": 1.75})
     first, last, evaluation = stream.getvalue().splitlines()
     assert first.startswith("step   1/200 ")
     for shown in ("loss 1.2500", "1.800 bits/byte", "3.00e-04", "12.3k tokens/s", "MFU 42 %", "ETA 1m15s"):

@@ -22,7 +22,8 @@ from lm.data.shards.read import Shards, TokenSource
 Batch = dict[str, np.ndarray]
 """tokens, targets, segments (1.. by document within the window; 0 is padding), positions (from 0 in each document),
 all int32 [B, T]; loss_mask float32 [B, T], 0 where the target belongs to another document than the input, or to
-none; index int32 [B], the low bits of the example's number, -1 for a row of padding."""
+none; index int32 [B], the low bits of the example's number, -1 for a row of padding. Of evaluation also source,
+int32 [B]: the number of the row's source among `shards.sources(split)`."""
 
 
 @dataclass(frozen=True)
@@ -184,7 +185,7 @@ def _evaluation_batch(
     padding_BT = np.arange(seq_len) >= np.where(index_B < 0, 0, left_B)[:, None]
     for values_BT in (values for name, values in batch.items() if name != "index"):
         values_BT[padding_BT] = 0
-    return batch
+    return {**batch, "source": source_B.astype(np.int32)}
 
 
 def _batch(

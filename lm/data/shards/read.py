@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import json
 import mmap
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -209,7 +209,11 @@ class Shards:
         """Returns the number of tokens in a split."""
         return sum(source.n_tokens for source in self.sources(split))
 
-    def bytes_per_token(self, split: str) -> float:
-        """Returns UTF-8 bytes of text per token of a split, control tokens counted among the tokens."""
-        counts = [self._counts[split][source.name] for source in self.sources(split)]
-        return sum(c["bytes"] for c in counts) / sum(c["tokens"] for c in counts)
+    def bytes_per_token(self, split: str, weights: Mapping[str, float] | None = None) -> float:
+        """Returns UTF-8 bytes of text per token of a split, control tokens counted among the tokens.
+
+        `weights` are each source's share of the tokens, in any unit, 0 where left out; None takes every token once.
+        """
+        counts = {source.name: self._counts[split][source.name] for source in self.sources(split)}
+        share = {name: weights.get(name, 0.0) if weights else float(c["tokens"]) for name, c in counts.items()}
+        return sum(share[name] * c["bytes"] / c["tokens"] for name, c in counts.items()) / sum(share.values())

@@ -181,7 +181,7 @@ def test_evaluation_predicts_every_token_once(
         predicted += zip(batch["tokens"][mask].tolist(), batch["targets"][mask].tolist(), strict=True)
         rows += [{k: v[i].tolist() for k, v in batch.items()} for i in range(batch_size)]
     row = 0
-    for name in texts:
+    for number, name in enumerate(texts):
         tokens, documents = stream(shards, texts[name])
         pairs = zip(tokens, tokens[1:], documents, documents[1:], strict=False)
         expected += [(left, right) for left, right, d, e in pairs if d == e]
@@ -191,7 +191,7 @@ def test_evaluation_predicts_every_token_once(
             want = oracle_row(
                 tokens[start : start + valid + 1] + pad, documents[start : start + valid + 1] + pad, valid
             )
-            assert rows[row] == {**want, "index": row}
+            assert rows[row] == {**want, "index": row, "source": number}
             row += 1
     assert predicted == expected
     assert all(r["index"] == -1 and not any(map(any, (r[n] for n in want))) for r in rows[row:])
@@ -200,9 +200,13 @@ def test_evaluation_predicts_every_token_once(
 def test_evaluation_of_a_part_takes_the_beginning_of_every_source(make_shards: Make, random_texts: Texts) -> None:
     shards = make_shards({"validation": {"a": random_texts(1, 300), "b": random_texts(2, 100)}})
     total = shards.n_tokens("validation")
+    share_S = [source.n_tokens / total for source in shards.sources("validation")]
     parts = list(evaluation_batches(shards, "validation", seq_len=8, batch_size=4, max_tokens=total // 4))
     count = sum(int((batch["segments"] > 0).sum()) for batch in parts)
     assert total // 4 - 8 <= count <= total // 4 + 2 * 8
+    for number, share in enumerate(share_S):
+        mine = sum(int((batch["segments"][batch["source"] == number] > 0).sum()) for batch in parts)
+        assert share * (total // 4) - 8 <= mine <= share * (total // 4) + 8
     everything = list(evaluation_batches(shards, "validation", seq_len=8, batch_size=4, max_tokens=10 * total))
     assert sum(int((batch["segments"] > 0).sum()) for batch in everything) == total - 2
 

@@ -92,6 +92,8 @@ def test_counts_and_names(make_shards: Make) -> None:
     assert shards.splits == {"train": ["a", "b"], "validation": ["a"]}
     assert shards.n_tokens("train") == 9
     assert shards.bytes_per_token("train") == pytest.approx((2 + 1 + 3) / 9)
+    assert shards.bytes_per_token("train", {"a": 3, "b": 1}) == pytest.approx(0.75 * 3 / 4 + 0.25 * 3 / 5)
+    assert shards.bytes_per_token("train", {"a": 0, "b": 1}) == pytest.approx(3 / 5)
     with pytest.raises(UserError, match=r"no tokens in split 'test'; it has train, validation"):
         shards.sources("test")
     with pytest.raises(UserError, match=r"no source train/c; it has train/a, train/b, validation/a"):
