@@ -10,10 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from ml_collections import ConfigDict
 
 from lm.common import manifest
 from lm.common.errors import UserError
 from lm.common.metrics import read_metrics
+from lm.data import prepare
 from lm.train import run as runs
 from lm.train.schedule import BatchPlan
 
@@ -135,6 +137,8 @@ def read_json(path: Path, absent: Any) -> Any:
 
 def _shards(directory: Path, config: Mapping[str, Any]) -> Path | None:
     """Finds the run's shards, as far as they are where they were."""
-    path = runs.shards_directory(directory)
-    made_here = path == directory / runs.SHARDS  # else a raw text, or no path at all where there is a mixture
-    return path if (made_here or config["data"]["path"]) and (path / manifest.NAME).is_file() else None
+    own = directory / runs.SHARDS
+    if own.is_dir():
+        return own if (own / manifest.NAME).is_file() else None
+    data = ConfigDict(config["data"])  # its path may be of text, in a folder with a manifest.json of its own
+    return Path(data.path) if prepare.is_shards(data) else None
