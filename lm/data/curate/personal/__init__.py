@@ -1,0 +1,1 @@
+"""What identifies a person: where it stands in a text, kind by kind."""
