@@ -125,7 +125,7 @@ def _score_text(
 
 
 def _score(cfg: ConfigDict, model: Model, shards: Shards) -> dict[str, float | None]:
-    """Returns the figures by name, None for those that cannot be known."""
+    """Returns the figures by name, None for those that cannot be known, and how many tokens they are over at most."""
     from lm.evals.perplexity import Perplexity
 
     evaluator = Perplexity(
@@ -137,8 +137,17 @@ def _score(cfg: ConfigDict, model: Model, shards: Shards) -> dict[str, float | N
         max_tokens=cfg.max_tokens,
     )
     values = {name: value if math.isfinite(value) else None for name, value in evaluator(model.params).items()}
-    print("  ".join(f"{name} {value:.4f}" for name, value in values.items() if value is not None))
-    return values
+    print(_lines(values))
+    return {**values, "max_tokens": cfg.max_tokens}
+
+
+def _lines(values: dict[str, float | None]) -> str:
+    """Returns the figures of the whole split on a line, and those of each source on one of their own."""
+    lines: dict[str, list[str]] = {}
+    for name, value in values.items():
+        if value is not None:
+            lines.setdefault(name.rpartition("/")[0], []).append(f"{name} {value:.4f}")
+    return "\n".join("  ".join(line) for line in lines.values())
 
 
 def _questions(cfg: ConfigDict, model: Model) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, Locator, LogLocator, MaxNLocator, NullLocator
 
 from lm.common.progress import quantity
+from lm.study import validation
 from lm.study.record import Record
 
 INK, MUTED, RULE, TRAIN, PALE, VALIDATION = (f"#0a000{n}" for n in range(6))
@@ -60,6 +61,24 @@ def loss(record: Record, width: int, height: int) -> Figure:
         size=_FONT - 1,
     )
     _scale_log(ax, np.concatenate([values, val_values, [guess]]))
+    _steps_axis(ax, record)
+    _label_ends(ax, labels, height)
+    return figure
+
+
+def loss_by_source(record: Record, width: int, height: int) -> Figure:
+    """Validation loss on each source of a mixture, and over all held-out text."""
+    curves = {name: record.series(f"val/{name}/loss") for name in validation.sources(record)}
+    labels = [(values[-1], f"{name} {values[-1]:.3f}", INK) for name, (_, values) in curves.items() if len(values)]
+    steps, whole = record.series("val/loss")
+    if len(whole):
+        labels.append((whole[-1], f"all {whole[-1]:.3f}", VALIDATION))
+    figure, ax = _panel(width, height, right=20 + max([64, *(7 * len(text) for _, text, _ in labels)]))
+    marker = "o" if len(steps) <= 20 else ""
+    for at, values in curves.values():
+        ax.plot(at, values, color=INK, linewidth=1.0, marker=marker, markersize=3, clip_on=False)
+    ax.plot(steps, whole, color=VALIDATION, linewidth=1.8, marker=marker, markersize=4.5, clip_on=False)
+    _scale_log(ax, np.concatenate([whole, *(values for _, values in curves.values())]))
     _steps_axis(ax, record)
     _label_ends(ax, labels, height)
     return figure

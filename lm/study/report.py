@@ -18,7 +18,7 @@ from lm.common.config import flatten
 from lm.common.progress import duration, quantity
 from lm.data import tokenizer as tokenizers
 from lm.data.shards import Shards
-from lm.study import figures, record
+from lm.study import figures, record, validation
 from lm.study.record import Record
 from lm.train import run as runs
 
@@ -72,17 +72,7 @@ def headlines(run: Record) -> list[Headline]:
         return [*found, Headline("Steps", f"0 of {run.steps:,}")]
     per_parameter = f"{quantity(run.tokens / run.facts['n_params'])} a parameter" if run.facts else ""
     found.append(Headline("Training tokens", quantity(run.tokens), note=per_parameter))
-    for label, key, unit in (
-        ("Validation loss", "val/loss", "nats/token"),
-        ("Training loss", "train/loss", "nats/token"),
-    ):
-        if (last := run.last(key)) is not None:
-            found.append(Headline(label, f"{last[1]:.3f}", unit, _loss_note(run, key)))
-            break
-    for key, what in (("val/bits_per_byte", "held-out"), ("train/bits_per_byte", "training")):
-        if (last := run.last(key)) is not None and last[1] > 0:
-            found.append(Headline("Bits per byte", f"{last[1]:.3f}", note=f"{what} text {8 / last[1]:.2g}× smaller"))
-            break
+    found += _losses(run)
     rate, mfu = (_median(run, key) for key in ("tokens_per_second", "mfu"))
     found.append(Headline("Throughput", quantity(rate), "tokens/s", "median"))
     found.append(Headline("MFU", f"{100 * mfu:.0f}", "%", "of peak FLOP/s, median"))
@@ -94,14 +84,32 @@ def headlines(run: Record) -> list[Headline]:
     return found
 
 
-def _loss_note(run: Record, key: str) -> str:
-    steps, values = run.series(key)
-    if key != "val/loss":
-        return f"at step {steps[-1]:,}"
-    best = int(values.argmin())
-    if best < len(values) - 1:
-        return f"at step {steps[-1]:,}; lowest {values[best]:.3f} at {steps[best]:,}"
-    return f"at step {steps[-1]:,}; perplexity {math.exp(min(values[-1], 700.0)):.3g}"
+def _losses(run: Record) -> list[Headline]:
+    """Loss and bits per byte of held-out text, or of training where nothing is held out."""
+    scores = validation.newest(run)
+    if scores is not None:
+        found = [Headline("Validation loss", f"{scores.loss:.3f}", "nats/token", _loss_note(run, scores))]
+        bits, what = scores.bits_per_byte, "held-out"
+    elif (last := run.last("train/loss")) is not None:
+        found = [Headline("Training loss", f"{last[1]:.3f}", "nats/token", f"at step {last[0]:,}")]
+        bits, what = (run.last("train/bits_per_byte") or (0, math.nan))[1], "training"
+    else:
+        return []
+    if bits > 0:
+        found.append(Headline("Bits per byte", f"{bits:.3f}", note=f"{what} text {8 / bits:.2g}× smaller"))
+    return found
+
+
+def _loss_note(run: Record, scores: validation.Scores) -> str:
+    """What the loss was measured on, and what it compares with: the figures of training where they are of less text."""
+    note = f"at step {scores.step:,} on {scores.scope}"
+    logged = validation.in_training(run)
+    if logged is not None and logged.scope != scores.scope:
+        note += f"; in training {logged.loss:.3f} on {logged.scope}"
+    steps, values = run.series("val/loss")
+    if len(values) and (best := int(values.argmin())) < len(values) - 1:
+        return f"{note}; lowest {values[best]:.3f} at {steps[best]:,}"
+    return f"{note}; perplexity {math.exp(min(scores.loss, 700.0)):.3g}"
 
 
 def _scientific(value: float) -> str:
@@ -145,8 +153,10 @@ def _view(run: Record) -> dict[str, Any]:
         "headlines": headlines(run),
         "figures": _figures(run) if run.metrics else {},
         "window": figures.smoothing_window(len(run.series("train/loss")[0])),
+        "validation": validation.in_training(run),
+        "by_source": validation.table(run),
         "samples": run.samples,
-        "evaluation": _evaluation(run.evaluation),
+        "evaluation": _evaluation(run),
         "questions": _questions(run.evaluation.get("questions")),
         "data": _data(run),
         "tokenizer": run.tokenizer,
@@ -166,6 +176,9 @@ def _figures(run: Record) -> dict[str, Markup]:
         "gradient_norm": (figures.gradient_norm, 306, 190, "Gradient norm by step"),
         "throughput": (figures.throughput, 306, 190, "Tokens per second by step"),
     }
+    if validation.sources(run):
+        drawn["by_source_wide"] = (figures.loss_by_source, 960, 240, "Validation loss by source and step")
+        drawn["by_source_narrow"] = (figures.loss_by_source, 380, 240, "Validation loss by source and step")
     # Safe as markup: the drawings hold our words and numbers alone.
     return {
         name: Markup(figures.svg(draw, run, width, height, title))
@@ -173,11 +186,13 @@ def _figures(run: Record) -> dict[str, Markup]:
     }
 
 
-def _evaluation(evaluation: Mapping[str, Any]) -> list[dict[str, Any]]:
+def _evaluation(run: Record) -> list[dict[str, Any]]:
     """Rows of text scored by `lm eval`: the run's own validation split, or text given by name."""
-    own, given = evaluation.get("perplexity"), evaluation.get("text")
-    rows = [{"text": "the run’s validation split", **own}] if own else []
-    rows += [{"text": given["path"], **given}] if given else []
+    own, given = run.evaluation.get("perplexity"), run.evaluation.get("text")
+    rows = [{"text": f"the run’s validation split: {validation.scope(run, own.get('max_tokens', 0))}", **own}] if own else []
+    if given:
+        part = f", its first {quantity(given['max_tokens'])} tokens" if given.get("max_tokens") else ""
+        rows.append({"text": f"{given['path']}{part}", **given})
     return [
         {
             "text": row["text"],

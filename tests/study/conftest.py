@@ -70,7 +70,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     samples = [{"prompt": "To be", "completion": HOSTILE, "step": STEPS, "temperature": 0.8, "top_k": 0, "top_p": 0.95}]
     (run / runs.SAMPLES).write_text(json.dumps(samples))
     runs.finish(run, configs.to_dict(cfg), {}, {"steps": STEPS})
-    figures = {"val/loss": 1.5, "val/bits_per_byte": 2.25, "val/perplexity": 4.5}
+    figures = {"val/loss": 1.5, "val/bits_per_byte": 2.25, "val/perplexity": 4.5, "max_tokens": 0}
     questions = World(0).questions("test", 48)
     scored = score(lambda prompts: [" yes"] * len(prompts), questions)
     evaluation = {"step": STEPS, "perplexity": figures, "text": {"path": "<other>.txt", **figures}, "questions": scored}

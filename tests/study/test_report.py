@@ -134,14 +134,15 @@ def test_tokens_are_the_start_of_the_held_out_text(finished: Path) -> None:
     assert cut.removeprefix("<bos>").replace("\\n", "\n") == held_out[:95]
 
 
-def test_headlines_come_from_the_metrics(finished: Path) -> None:
-    values = {line.label: line for line in report.headlines(report.record.read(finished))}
+def test_headlines_come_from_the_metrics(run: Path) -> None:
+    (run / runs.EVALUATION).unlink()
+    values = {line.label: line for line in report.headlines(report.record.read(run))}
     assert values["Training tokens"].value == "1.28k"  # 40 steps of 4 sequences of 8 tokens
     assert values["Validation loss"].value == f"{3 / 40**0.5 + 1:.3f}"
     assert values["Bits per byte"].value == f"{(3 / 40**0.5 + 1) / 0.6931472:.3f}"
     assert values["Throughput"].value == "1.02k"  # the median of 1002, 1004 … 1040
     assert values["MFU"].value == "25"
-    flops = json.loads((finished / runs.RUN).read_text())["flops_per_token"] * 1280
+    flops = json.loads((run / runs.RUN).read_text())["flops_per_token"] * 1280
     mantissa, exponent = values["Compute"].value.split("·10")
     digits = exponent.translate(str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹", "0123456789"))
     assert float(mantissa) * 10 ** int(digits) == pytest.approx(flops, rel=0.05)
@@ -186,6 +187,7 @@ def test_a_run_whose_shards_are_elsewhere_now_says_so(
 
 
 def test_a_run_without_validation(run: Path) -> None:
+    (run / runs.EVALUATION).unlink()
     lines = [json.loads(line) for line in (run / runs.METRICS).read_text().splitlines()]
     kept = [{key: value for key, value in line.items() if not key.startswith("val/")} for line in lines]
     (run / runs.METRICS).write_text("".join(json.dumps(line) + "\n" for line in kept))
@@ -215,7 +217,8 @@ def test_text_that_is_not_known_has_no_bytes(
     run: Path, edit_json: Callable[[Path, Callable[[Any], Any]], None]
 ) -> None:
     """Token files without a tokenizer: null in the metrics (0 in those of earlier versions) and in eval.json."""
-    whole = (run / runs.METRICS).read_text()
+    whole, evaluation = (run / runs.METRICS).read_text(), (run / runs.EVALUATION).read_text()
+    (run / runs.EVALUATION).unlink()
     for unknown in (None, 0.0):
         lines = [json.loads(line) for line in whole.splitlines()]
         changed = [{key: unknown if "bits_per_byte" in key else value for key, value in line.items()} for line in lines]
@@ -226,7 +229,9 @@ def test_text_that_is_not_known_has_no_bytes(
     def forget(evaluation: Any) -> Any:
         return {**evaluation, "perplexity": {**evaluation["perplexity"], "val/bits_per_byte": None}}
 
+    (run / runs.EVALUATION).write_text(evaluation)
     edit_json(run / runs.EVALUATION, forget)
+    assert "Bits per byte" not in report.summary(run)
     edit_json(run / runs.SHARDS / "manifest.json", without_bytes)
     page = read(run)
     assert page.text["td"].count("unknown") == 1 + 4  # the evaluation; bytes and bytes per token of both splits
@@ -240,6 +245,7 @@ def without_bytes(manifest: Any) -> Any:
 
 
 def test_a_loss_beyond_all_perplexity_is_shown(run: Path) -> None:
+    (run / runs.EVALUATION).unlink()
     text = (run / runs.METRICS).read_text().splitlines()
     text = [json.dumps({**json.loads(line), "val/loss": 2000.0 - n}) for n, line in enumerate(text)]
     (run / runs.METRICS).write_text("\n".join(text) + "\n")
