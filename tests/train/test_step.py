@@ -7,6 +7,7 @@ import math
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import jax
@@ -20,9 +21,10 @@ from lm.train.defaults import pretrain
 from lm.train.optimizer import Optimizer
 from lm.train.schedule import cosine
 from lm.train.state import init_state
-from lm.train.step import make_step, place
+from lm.train.step import loss_sums, make_step, place
 
 CFG = ModelConfig(96, 2, 4, 2, 32, 64, 8, 16)
+DROPOUT = 0.1
 
 
 MEANT = (
@@ -47,14 +49,17 @@ def batch(rows: int = 8, masked: bool = True) -> dict[str, np.ndarray]:
     }
 
 
-def run(mesh_sizes: dict[str, int], steps: int = 4, **options: int) -> tuple[list[float], list[float], dict]:
+def run(
+    mesh_sizes: dict[str, int], steps: int = 4, dropout: float = 0.0, **options: int
+) -> tuple[list[float], list[float], dict]:
     """Losses and gradient norms of some steps, and where the state's arrays ended up."""
+    model = replace(CFG, dropout=dropout)
     cfg = pretrain().optimizer
     cfg.name, cfg.peak_lr = "muon", 3e-3
     optimizer = Optimizer.from_config(cfg, cosine(30, 1, 0.1))
     mesh = make_mesh({axis: mesh_sizes.get(axis, 1) for axis in AXES})
-    state = init_state(CFG, optimizer, mesh, seed=0)
-    step = make_step(CFG, optimizer, mesh, seed=0, **options)
+    state = init_state(model, optimizer, mesh, seed=0)
+    step = make_step(model, optimizer, mesh, seed=0, **options)
     losses, norms = [], []
     with jax.set_mesh(mesh):
         for _ in range(steps):
@@ -77,12 +82,52 @@ def test_first_loss_is_near_log_v() -> None:
     assert abs(run({}, steps=1)[0][0] - math.log(CFG.vocab_size)) < 0.05
 
 
-@pytest.mark.parametrize("microbatches", [2, 4])
-def test_micro_batches_change_nothing(microbatches: int) -> None:
-    """Gradients are weighted by targets, not by micro-batch, however unevenly the mask falls."""
-    whole, parts = run({}), run({}, microbatches=microbatches)
+@pytest.mark.parametrize(("microbatches", "dropout"), [(2, 0.0), (4, 0.0), (4, DROPOUT)])
+def test_micro_batches_change_nothing(microbatches: int, dropout: float) -> None:
+    """Gradients are weighted by targets, not by micro-batch, however unevenly the mask falls; rows drop the same."""
+    whole, parts = run({}, dropout=dropout), run({}, dropout=dropout, microbatches=microbatches)
     np.testing.assert_allclose(whole[0], parts[0], rtol=1e-5)
     np.testing.assert_allclose(whole[1], parts[1], rtol=1e-4)
+
+
+def test_what_is_dropped_follows_from_key_row_and_layer() -> None:
+    """And from nothing else: not from a row's place in the batch, nor from how the layers are compiled."""
+    cfg = pretrain().optimizer
+    cfg.peak_lr = 1e-3
+    state = init_state(CFG, Optimizer.from_config(cfg, cosine(3, 1, 0.1)), make_mesh(dict.fromkeys(AXES, 1)), seed=0)
+    model, key = replace(CFG, dropout=DROPOUT), jax.random.key(1)
+
+    def nats(rows: dict[str, np.ndarray], key: jax.Array = key, model: ModelConfig = model) -> float:
+        return float(loss_sums(model, state.params, rows, key).nats)
+
+    rows = batch()
+    same = pytest.approx(nats(rows), rel=1e-6)
+    shuffled = {name: array[::-1] for name, array in rows.items()}
+    assert nats(shuffled) == same
+    assert nats(rows, model=replace(model, scan_layers=not model.scan_layers)) == same
+    assert nats(rows, key=jax.random.key(2)) != same
+    assert nats({**rows, "index": rows["index"] + 8}) != same
+    assert nats(rows, model=CFG) != same
+
+
+def test_every_step_drops_anew() -> None:
+    """The same batch at a learning rate of nothing: what changes between two steps is what they drop."""
+    cfg = pretrain().optimizer
+    cfg.peak_lr = 1e-30
+    optimizer, mesh = Optimizer.from_config(cfg, cosine(3, 1, 0.1)), make_mesh(dict.fromkeys(AXES, 1))
+
+    def losses(dropout: float, seed: int) -> list[float]:
+        model = replace(CFG, dropout=dropout)
+        state, step = init_state(model, optimizer, mesh, seed=0), make_step(model, optimizer, mesh, seed=seed)
+        found = []
+        for _ in range(2):
+            state, metrics = step(state, place(batch(), mesh))
+            found.append(float(metrics["train/loss"]))
+        return found
+
+    whole, dropped, other_seed = losses(0.0, 0), losses(DROPOUT, 0), losses(DROPOUT, 1)
+    assert whole[0] == whole[1]
+    assert len({*whole, *dropped, *other_seed}) == 5
 
 
 def test_a_batch_with_nothing_to_predict_is_no_division_by_zero() -> None:
@@ -100,13 +145,17 @@ SHARDED = """
 import importlib.util, json, sys
 spec = importlib.util.spec_from_file_location("test_step", sys.argv[1])
 module = importlib.util.module_from_spec(spec); spec.loader.exec_module(module)
-print(json.dumps([module.run(sizes) for sizes in json.loads(sys.argv[2])]))
+print(json.dumps([module.run(sizes, dropout=dropout) for sizes, dropout in json.loads(sys.argv[2])]))
 """
-MESHES = [{"data": 8}, {"data": 4, "fsdp": 2}, {"fsdp": 4, "tensor": 2}, {"data": 2, "fsdp": 2, "tensor": 2}]
+CUBE = {"data": 2, "fsdp": 2, "tensor": 2}
+MESHES = [({"data": 8}, 0.0), ({"data": 4, "fsdp": 2}, DROPOUT), ({"fsdp": 4, "tensor": 2}, 0.0), (CUBE, DROPOUT)]
 
 
 def test_sharded_equals_single() -> None:
-    """On 8 simulated devices every mesh gives the single device's losses, with its parameters really split."""
+    """On 8 simulated devices every mesh gives the single device's losses, with its parameters really split.
+
+    With dropout too: a row drops the same entries on whatever device it is.
+    """
     environment = {"JAX_PLATFORMS": "cpu", "XLA_FLAGS": "--xla_force_host_platform_device_count=8"}
     done = subprocess.run(
         [sys.executable, "-c", SHARDED, str(Path(__file__)), json.dumps(MESHES)],
@@ -116,8 +165,9 @@ def test_sharded_equals_single() -> None:
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    losses, norms, _ = run({})
-    for sizes, (sharded_losses, sharded_norms, shards) in zip(MESHES, json.loads(done.stdout), strict=True):
+    single = {dropout: run({}, dropout=dropout) for dropout in (0.0, DROPOUT)}
+    for (sizes, dropout), (sharded_losses, sharded_norms, shards) in zip(MESHES, json.loads(done.stdout), strict=True):
+        losses, norms, _ = single[dropout]
         np.testing.assert_allclose(sharded_norms[0], norms[0], rtol=1e-5, err_msg=str(sizes))
         np.testing.assert_allclose(sharded_losses, losses, rtol=1e-4, err_msg=str(sizes))
         fsdp, tensor = sizes.get("fsdp", 1), sizes.get("tensor", 1)
