@@ -19,7 +19,9 @@ from lm.data.curate.personal.phones import find_phones
 from lm.data.curate.personal.spans import Spans, replace_spans
 
 # What every number here begins with or holds; most documents hold none, and are done with one look.
-_NUMBER = re.compile(r"[0-9](?:[0-9 \u00a0./()\-\u2010-\u2013]{6}|[0-9A-Fa-f]{3}:)")
+_NUMBER = re.compile(
+    r"[0-9](?:(?:[ \u00a0./()\-\u2010-\u2013]{0,3}[0-9]){6}|[0-9]{0,2}\.[0-9]{1,3}\.[0-9]|[0-9A-Fa-f]{3}:)"
+)
 # In this order: a number with a checksum is what the checksum says, before a mere shape makes it a phone number.
 _FINDERS: dict[str, Callable[[str], Spans]] = {
     "email": find_emails,

@@ -367,3 +367,90 @@ def test_there_are_enough_of_both() -> None:
 def test_what_looks_alike_stays(text: str) -> None:
     document = Document("a#0", text, "test")
     assert RemovePII()(document) is document
+
+
+def _digits(rng: random.Random, pattern: str) -> str:
+    return "".join(rng.choice("23456789") if c == "N" else rng.choice("0123456789") if c == "#" else c for c in pattern)
+
+
+def _luhn(rng: random.Random, prefix: str, length: int) -> str:
+    body = _digits(rng, prefix + "#" * (length - len(prefix) - 1))
+    total = sum(sum(divmod(int(d) * (2 - at % 2), 10)) for at, d in enumerate(reversed(body)))
+    return body + str(-total % 10)
+
+
+def _iban(rng: random.Random, country: str, length: int) -> str:
+    body = _digits(rng, "#" * (length - 4))
+    letters = "".join(str(ord(letter) - 55) for letter in country)
+    return f"{country}{98 - int(body + letters + '00') % 97:02}{body}"
+
+
+def _planted(rng: random.Random, kind: str) -> str:
+    if kind == "phone":
+        shapes = ("+1 N## ### ####", "(N##) N##-####", "N##-N##-####", "+49 N#N #######", "0N## ######", "+44 7### ######")
+        return _digits(rng, rng.choice((*shapes, "+33 6 ## ## ## ##", "0N #### ####", "+1N##N######", "N##.N##.####")))
+    if kind == "ip":
+        if rng.random() < 0.3:
+            return "2001:db8:" + ":".join(f"{rng.randrange(1 << 16):x}" for _ in range(6))
+        return f"{rng.choice((64, 85, 93, 151, 203))}.{rng.randrange(1, 99)}.{rng.randrange(256)}.{rng.randrange(256)}"
+    if kind == "iban":
+        number = _iban(rng, *rng.choice((("DE", 22), ("FR", 27), ("GR", 27), ("NO", 15), ("PT", 25), ("SA", 24))))
+        return " ".join(number[at : at + 4] for at in range(0, len(number), 4)) if rng.random() < 0.5 else number
+    if kind == "card":
+        number = _luhn(rng, rng.choice(("4", "51", "54", "2221", "6011", "3530", "62")), 16)
+        by = rng.choice(("", " ", "-"))
+        return by.join(number[at : at + 4] for at in range(0, 16, 4))
+    name, host = ("".join(rng.choices("abcdefghijklmnoprstuvw", k=rng.randrange(3, 12))) for _ in range(2))
+    at, dot = rng.choice((("@", "."), (" [at] ", "."), (" at ", " dot "), ("(at)", "(dot)")))
+    return f"{name}{rng.choice(('', '.x', '_7'))}{at}{host}{dot}{rng.choice(('com', 'org', 'de', 'co'))}"
+
+
+@pytest.mark.parametrize("kind", POSITIVES)
+def test_recall_on_planted_data_is_099(kind: str) -> None:
+    rng = random.Random(kind)
+    found = sum(
+        _run(f"Some words before {_planted(rng, kind)}, and some behind it.").text
+        == f"Some words before <{kind.upper()}>, and some behind it."
+        for _ in range(1000)
+    )
+    assert found >= 990
+
+
+def test_only_the_kinds_asked_for_are_replaced() -> None:
+    step = RemovePII(kinds=("phone",))
+    result = step(Document("a#0", "ann@example.com, +1 555 123 4567", "test"))
+    assert (result.text, dict(result.meta)) == ("ann@example.com, <PHONE>", {"pii": {"phone": 1}})
+
+
+def test_an_unknown_kind_is_named() -> None:
+    with pytest.raises(UserError, match=r"pii\.kinds='mail'.*email"):
+        RemovePII(kinds=("mail",))
+
+
+def test_counts_are_added_to_what_was_counted_before() -> None:
+    before = Document("a#0", "a@example.com b@example.com 4111 1111 1111 1111 <EMAIL>", "s", {"url": "u", "pii": {"email": 3}})
+    result = RemovePII()(before)
+    assert result.text == "<EMAIL> <EMAIL> <CARD> <EMAIL>"
+    assert result.meta == {"url": "u", "pii": {"email": 5, "card": 1}}
+
+
+def test_a_second_time_changes_nothing() -> None:
+    for forms in POSITIVES.values():
+        once = _run(" | ".join(forms))
+        assert _run(once.text).text == once.text
+
+
+def test_neighbours_are_all_found() -> None:
+    assert _run("DE89370400440532013000 or GB82 WEST 1234 5698 7654 32").text == "<IBAN> or <IBAN>"
+    assert _run("+1 555 123 4567, 555-123-4567 / 555-123-4568").text == "<PHONE>, <PHONE> / <PHONE>"
+    assert _run("4111 1111 1111 1111 123").text == "<CARD> 123"
+
+
+def test_credentials_of_a_url_are_no_mail() -> None:
+    text = "postgres://ann:pass@db.example.com/x and https://ann@example.com/"
+    assert _run(text).text == text
+
+
+def test_the_step_can_be_sent_to_a_worker() -> None:
+    step = RemovePII(kinds=("ip",))
+    assert pickle.loads(pickle.dumps(step)) == step
