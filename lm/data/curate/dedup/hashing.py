@@ -8,6 +8,7 @@ word a character. Nothing here depends on the process, the platform or the order
 from __future__ import annotations
 
 import hashlib
+import itertools
 import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
@@ -51,6 +52,12 @@ class Words(NamedTuple):
         """Words per text [texts] int64."""
         return np.diff(self.offsets)
 
+    def batches(self, texts: int) -> Iterator[Words]:
+        """Yields them again, at most `texts` texts at a time."""
+        for first in range(0, len(self.offsets) - 1, texts):
+            offsets = self.offsets[first : first + texts + 1]
+            yield Words(self.hashes[offsets[0] : offsets[-1]], offsets - offsets[0])
+
 
 def hash_words(texts: Iterable[str]) -> Words:
     """Returns the hashed words of `texts`; a text of symbols alone is one word, a blank one has none."""
@@ -76,10 +83,10 @@ def hash_words(texts: Iterable[str]) -> Words:
 
 def exact_keys(words: Words) -> np.ndarray:
     """Returns one key per text [texts] uint64: equal where all words are, in order; `NO_KEY` for a blank text."""
-    view = memoryview(np.ascontiguousarray(words.hashes.astype("<u8", copy=False)).view(np.uint8))
+    view = memoryview(words.hashes.astype("<u8", copy=False).tobytes())
     bounds = (8 * words.offsets).tolist()
     keys = np.fromiter(
-        (digest(view[start:end]) for start, end in zip(bounds, bounds[1:], strict=False)), np.uint64, len(bounds) - 1
+        (digest(view[start:end]) for start, end in itertools.pairwise(bounds)), np.uint64, len(bounds) - 1
     )
     return np.where(words.counts > 0, as_keys(keys), np.uint64(NO_KEY))
 
@@ -153,7 +160,7 @@ def _batch_words(pieces: list[str]) -> tuple[np.ndarray, np.ndarray]:
     in the batch, and brought back to the word's own start by the inverse power.
     """
     points = np.frombuffer("\n".join(pieces).encode("utf-32-le", "surrogatepass"), np.dtype("<u4"))
-    kinds = _kinds()[points]
+    kinds = _kinds()[points.astype(np.intp)]  # thrice as fast as with the points themselves
     inside = kinds != 0
     starts = inside.copy()
     starts[1:] &= (kinds[1:] * kinds[:-1]) != 1  # two neighbours of kind 1 belong to one word
@@ -161,9 +168,9 @@ def _batch_words(pieces: list[str]) -> tuple[np.ndarray, np.ndarray]:
     if not positions.size:
         return np.zeros(0, np.uint64), positions
     powers, inverses = _powers()
-    values = (points * inside).astype(np.uint64)
-    values *= powers[: values.size]
-    return mix(np.add.reduceat(values, positions) * inverses[positions]), positions
+    sums = np.cumsum((points * inside) * powers[: points.size])
+    before = np.append(sums[positions] - points[positions] * powers[positions], sums[-1])
+    return mix(np.diff(before) * inverses[positions]), positions
 
 
 @cache

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
-from itertools import islice
+from itertools import islice, pairwise
 from pathlib import Path
 from typing import Literal
 
@@ -85,7 +85,7 @@ def common_lines(counts: Sequence[np.ndarray], max_documents: int) -> np.ndarray
     ranges = 1 + sum(map(len, counts)) // _MERGED_AT_ONCE
     edges = [NO_KEY * part // ranges for part in range(ranges + 1)]
     common = [np.zeros(0, np.uint64)]
-    for low, high in zip(edges, edges[1:], strict=False):
+    for low, high in pairwise(edges):
         parts = [unit[slice(*np.searchsorted(unit["key"], np.array([low, high], np.uint64)))] for unit in counts]
         merged = np.concatenate([*parts, np.zeros(0, COUNTS)])
         keys, places = np.unique(merged["key"], return_inverse=True)

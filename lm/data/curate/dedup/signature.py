@@ -9,7 +9,7 @@ documents agree in a slot with a probability that is exactly the Jaccard similar
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from lm.common.errors import UserError
-from lm.data.curate.dedup.hashing import NO_KEY, Words, as_keys, mix
+from lm.data.curate.dedup.hashing import NO_KEY, Words, as_keys, digest, mix
 
 # (bands, rows) as published: FineWeb (Penedo et al., 2024), RefinedWeb (Penedo et al., 2023), DCLM (Li et al., 2024).
 PRESETS = {"fineweb": (14, 8), "refinedweb": (450, 20), "dclm": (93, 15)}
@@ -25,7 +25,9 @@ EMPTY = np.uint32(0xFFFFFFFF)  # the slots of a document without words
 # Rounds cost (shingles), and what they leave empty costs (shingles x slots): about balanced for 50 to 500 shingles.
 _SLOTS_PER_ROUND = 64
 _MIN_ROUNDS = 4
-_BATCH_SLOTS = 1 << 19
+# What is signed at a time: for few slots the arrays stay in a core's cache, for many numpy's overhead is spread.
+_BATCH_SLOTS = 1 << 16
+_MIN_BATCH = 32
 
 
 @dataclass(frozen=True)
@@ -83,7 +85,7 @@ class MinHash:
             values = np.zeros(ends[-1], np.uint64)
             values[np.arange(words.hashes.size) + np.repeat(starts - words.offsets[:-1], counts)] = words.hashes
         sums = np.zeros(values.size, np.uint64)
-        for place, factor in enumerate(_odd_numbers(self.seed, self.ngram)):
+        for place, factor in enumerate(_odd_numbers(self.seed, "words", self.ngram)):
             sums[: values.size - place] += values[place:] * factor
         first = np.ones(values.size, bool)
         for back in range(1, self.ngram):
@@ -93,51 +95,47 @@ class MinHash:
 
     def signatures(self, words: Words) -> np.ndarray:
         """Returns signatures [texts, bands x rows] uint32; `EMPTY` in all slots of a text without words."""
-        shingles = self.shingles(words)
-        batch = max(1, _BATCH_SLOTS // self.slots)
-        parts = [
-            self._sketch(shingles, first, min(first + batch, shingles.counts.size))
-            for first in range(0, shingles.counts.size, batch)
-        ]
-        return np.concatenate(parts) if parts else np.zeros((0, self.slots), np.uint32)
+        parts = [self._sketch(self.shingles(batch)) for batch in self._batches(words)]
+        return np.concatenate([np.zeros((0, self.slots), np.uint32), *parts])
 
     def band_keys(self, words: Words) -> np.ndarray:
         """Returns one key per band [texts, bands] uint64; `NO_KEY` for a text without words."""
-        batch = max(1, _BATCH_SLOTS // self.slots)
-        shingles = self.shingles(words)
-        keys = np.full((shingles.counts.size, self.bands), NO_KEY, np.uint64)
-        factors = _odd_numbers(self.seed, self.rows)
-        for first in range(0, len(keys), batch):
-            last = min(first + batch, len(keys))
-            signatures = self._sketch(shingles, first, last).reshape(last - first, self.bands, self.rows)
-            keys[first:last] = as_keys(mix(signatures.astype(np.uint64) @ factors))
+        factors = _odd_numbers(self.seed, "rows", self.rows)
+        parts = [np.zeros((0, self.bands), np.uint64)]
+        for batch in self._batches(words):
+            signatures = self._sketch(self.shingles(batch)).reshape(-1, self.bands, self.rows)
+            parts.append(as_keys(mix(signatures.astype(np.uint64) @ factors)))
+        keys = np.concatenate(parts)
         keys[words.counts == 0] = NO_KEY
         return keys
 
-    def _sketch(self, shingles: Words, first: int, last: int) -> np.ndarray:
-        """Returns the signatures of texts `first` to `last`."""
-        offsets = shingles.offsets[first : last + 1]
-        hashes = shingles.hashes[offsets[0] : offsets[-1]]
-        counts = np.diff(offsets)
-        signatures = np.full((last - first, self.slots), EMPTY)
+    def _batches(self, words: Words) -> Iterator[Words]:
+        return words.batches(max(_BATCH_SLOTS // self.slots, _MIN_BATCH))
+
+    def _sketch(self, shingles: Words) -> np.ndarray:
+        """Returns the signatures of texts from their shingles, all at once."""
+        counts = shingles.counts
+        signatures = np.full((counts.size, self.slots), EMPTY)
         flat = signatures.reshape(-1)
-        owners = np.repeat(np.arange(last - first), counts)
-        current = hashes
-        for salt in _odd_numbers(self.seed + 1, max(_MIN_ROUNDS, self.slots // _SLOTS_PER_ROUND)):
-            entries = mix(current + salt)
-            places = ((entries >> np.uint64(32)) * np.uint64(self.slots) >> np.uint64(32)).astype(np.int64)
-            places += owners * self.slots
-            values = np.minimum(entries.astype(np.uint32), EMPTY - 1)  # the lower 32 bits
-            free = flat[places] == EMPTY
-            np.minimum.at(flat, places[free], values[free])
-            unfinished = (signatures == EMPTY).any(axis=1)[owners]
-            if not unfinished.any():
-                return signatures
-            current, owners = current[unfinished], owners[unfinished]
-        for text in np.unique(owners):
+        texts, hashes = np.flatnonzero(counts), shingles.hashes  # those with empty slots, and their shingles
+        owners = np.repeat(np.arange(counts.size), counts)
+        bases = owners * self.slots
+        rounds = max(_MIN_ROUNDS, self.slots // _SLOTS_PER_ROUND)
+        for factor in _odd_numbers(self.seed, "rounds", rounds):
+            entries = hashes * factor  # the upper bits choose the slot, those in the middle are the value
+            places = ((entries >> np.uint64(32)) * np.uint64(self.slots) >> np.uint64(32)).view(np.int64)
+            places += bases
+            free = np.flatnonzero(flat[places] == EMPTY)
+            np.minimum.at(flat, places[free], np.minimum((entries[free] >> np.uint64(16)).astype(np.uint32), EMPTY - 1))
+            unfinished = signatures.max(axis=1) == EMPTY
+            if not unfinished[texts].all():
+                texts = texts[unfinished[texts]]
+                left = np.flatnonzero(unfinished[owners])
+                hashes, owners, bases = hashes[left], owners[left], bases[left]
+        for text in texts:
             slots = np.flatnonzero(signatures[text] == EMPTY)
-            own = hashes[offsets[text] - offsets[0] : offsets[text + 1] - offsets[0]]
-            signatures[text, slots] = _smallest(own, _odd_numbers(self.seed + 2, self.slots)[slots])
+            own = shingles.hashes[shingles.offsets[text] : shingles.offsets[text + 1]]
+            signatures[text, slots] = _smallest(own, _odd_numbers(self.seed, "slots", self.slots)[slots])
         return signatures
 
 
@@ -145,12 +143,12 @@ def _smallest(hashes: np.ndarray, factors: np.ndarray) -> np.ndarray:
     """Returns for each factor the smallest hash that it gives (multiply-shift) [factors] uint32, none `EMPTY`."""
     smallest = np.full(factors.size, np.iinfo(np.uint64).max)
     for first in range(0, hashes.size, 256):  # bounded memory, whatever the length of a text
-        np.minimum(smallest, (hashes[first : first + 256, None] * factors).min(axis=0), out=smallest)
+        np.minimum(smallest, (factors[:, None] * hashes[first : first + 256]).min(axis=1), out=smallest)
     return np.minimum((smallest >> np.uint64(32)).astype(np.uint32), EMPTY - 1)
 
 
 @cache
-def _odd_numbers(seed: int, count: int) -> np.ndarray:
-    """Returns odd random numbers [count] uint64, a fixed function of the seed."""
-    with np.errstate(over="ignore"):
-        return mix(mix(np.array([seed], np.uint64)) + np.arange(1, count + 1, dtype=np.uint64)) | np.uint64(1)
+def _odd_numbers(seed: int, purpose: str, count: int) -> np.ndarray:
+    """Returns odd random numbers [count] uint64, a fixed function of the seed and of what they are for."""
+    start = np.uint64(digest(f"{purpose} {seed}".encode()))
+    return mix(mix(np.arange(count, dtype=np.uint64)) + start) | np.uint64(1)
