@@ -387,7 +387,14 @@ def _iban(rng: random.Random, country: str, length: int) -> str:
 
 def _planted(rng: random.Random, kind: str) -> str:
     if kind == "phone":
-        shapes = ("+1 N## ### ####", "(N##) N##-####", "N##-N##-####", "+49 N#N #######", "0N## ######", "+44 7### ######")
+        shapes = (
+            "+1 N## ### ####",
+            "(N##) N##-####",
+            "N##-N##-####",
+            "+49 N#N #######",
+            "0N## ######",
+            "+44 7### ######",
+        )
         return _digits(rng, rng.choice((*shapes, "+33 6 ## ## ## ##", "0N #### ####", "+1N##N######", "N##.N##.####")))
     if kind == "ip":
         if rng.random() < 0.3:
@@ -428,7 +435,9 @@ def test_an_unknown_kind_is_named() -> None:
 
 
 def test_counts_are_added_to_what_was_counted_before() -> None:
-    before = Document("a#0", "a@example.com b@example.com 4111 1111 1111 1111 <EMAIL>", "s", {"url": "u", "pii": {"email": 3}})
+    before = Document(
+        "a#0", "a@example.com b@example.com 4111 1111 1111 1111 <EMAIL>", "s", {"url": "u", "pii": {"email": 3}}
+    )
     result = RemovePII()(before)
     assert result.text == "<EMAIL> <EMAIL> <CARD> <EMAIL>"
     assert result.meta == {"url": "u", "pii": {"email": 5, "card": 1}}

@@ -19,9 +19,7 @@ _IBAN_LENGTHS = {
 }  # fmt: skip
 # Begins at a digit, which is rare in prose, and looks back for the country; takes two digits alone, as what follows an
 # account may be the next one.
-_IBAN = re.compile(
-    r"[0-9](?<=[A-Za-z]{2}[0-9])(?<![\w.][A-Za-z]{2}[0-9])[0-9](?=((?:[ \u00a0-]?[A-Za-z0-9]){11,30}))"
-)
+_IBAN = re.compile(r"[0-9](?<=[A-Za-z]{2}[0-9])(?<![\w.][A-Za-z]{2}[0-9])[0-9](?=((?:[ \u00a0-]?[A-Za-z0-9]){11,30}))")
 
 _CARD = re.compile(
     r"""[2-6](?<![\w.\-+/][2-6])(?:

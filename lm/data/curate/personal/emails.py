@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from lm.data.curate.personal.spans import Spans
+from lm.data.curate.personal.spans import Spans, places
 
 # Letters of the scripts that addresses are written in; not all of \w, as Chinese text has no space before an address.
 _ALNUM = "0-9A-Za-z\u00c0-\u00d6\u00d8-\u00f6\u00f8-\u024f\u0370-\u03ff\u0400-\u04ff"
@@ -19,7 +19,9 @@ _MAX_NAME = 64
 
 _TLD = rf"(?:xn--[A-Za-z0-9-]{{2,59}}|[A-Za-z]{{2,24}}|рф|рус|укр|бг|ευ|ею)(?![{_ALNUM}_])"
 _WRITTEN = re.compile(rf"(?:{_LABEL}\.)+(?P<tld>{_TLD})")
-_SPELLED = re.compile(rf"(?:{_LABEL}\.)*{_LABEL}(?:{_SPELLED_DOT}{_LABEL})*?{_SPELLED_DOT}(?P<tld>{_TLD})(?!{_SPELLED_DOT}{_LABEL})")
+_SPELLED = re.compile(
+    rf"(?:{_LABEL}\.)*{_LABEL}(?:{_SPELLED_DOT}{_LABEL})*?{_SPELLED_DOT}(?P<tld>{_TLD})(?!{_SPELLED_DOT}{_LABEL})"
+)
 
 _SIGNS = ("@", "＠", "&#64;", "&#064;", "&commat;")
 _BRACKETED = re.compile(r"[\[({<][ ]?(?i:at|a|@|arroba|ät|собака)[ ]?[\])}>]")
@@ -54,20 +56,13 @@ def find_emails(text: str) -> Spans:
 
 def _candidates(text: str) -> Spans:
     for sign in _SIGNS:
-        yield from _around(text, _places(text, sign), (_SPELLED, _WRITTEN))
+        yield from _around(text, places(text, sign), (_SPELLED, _WRITTEN))
     yield from _around(text, (match.span() for match in _BRACKETED.finditer(text)), (_SPELLED, _WRITTEN))
     for sign in _SPACED:
-        yield from _around(text, _places(text, sign), (_SPELLED, _WRITTEN), common=True)
+        yield from _around(text, places(text, sign), (_SPELLED, _WRITTEN), common=True)
     if any(word in text for word in _DOT_WORDS):
         for sign in _WORDS:
-            yield from _around(text, _places(text, sign), (_SPELLED,), common=True)
-
-
-def _places(text: str, sign: str) -> Spans:
-    start = text.find(sign)
-    while start >= 0:
-        yield start, start + len(sign)
-        start = text.find(sign, start + len(sign))
+            yield from _around(text, places(text, sign), (_SPELLED,), common=True)
 
 
 def _around(text: str, signs: Spans, domains: tuple[re.Pattern[str], ...], *, common: bool = False) -> Spans:

@@ -34,7 +34,9 @@ _SHAPED = re.compile(
     ){_END}{_EXTENSION}""",
     re.VERBOSE,
 )
-_BARE = re.compile(rf"[(0-9](?<![\w$€£/{_DASH}].)(?<![0-9][.,].)(?={_DIGITS}{{6}})(?:{_GAP}{{0,2}}[0-9]){{6,14}}{_END}{_EXTENSION}")
+_BARE = re.compile(
+    rf"[(0-9](?<![\w$€£/{_DASH}].)(?<![0-9][.,].)(?={_DIGITS}{{6}})(?:{_GAP}{{0,2}}[0-9]){{6,14}}{_END}{_EXTENSION}"
+)
 _SAID = re.compile(
     r"""(?ix)(?:\b(?:tel|telephone|telefon\w*|tél|téléphone|teléfono|telefone|telefono|phone|call|dial|text|sms|fax
         |mobile|mobil|cell|cellphone|celular|móvil|portable|handy|hotline|helpline|whatsapp|landline|rufnummer|тел|телефон)

@@ -14,3 +14,11 @@ def replace_spans(text: str, spans: Spans, placeholder: str) -> tuple[str, int]:
         pieces.append(text[end:start])
         end = stop
     return placeholder.join([*pieces, text[end:]]), len(pieces)
+
+
+def places(text: str, word: str) -> Spans:
+    """Finds every place of a word, none overlapping the one before."""
+    start = text.find(word)
+    while start >= 0:
+        yield start, start + len(word)
+        start = text.find(word, start + len(word))
