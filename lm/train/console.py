@@ -22,8 +22,11 @@ class Console:
         self._last_line = 0.0
         self._open_line = False
 
-    def step(self, step: int, values: Mapping[str, float], seconds_left: float) -> None:
-        """Shows a logged step; off a terminal at most one line every few seconds, first and last always."""
+    def step(self, step: int, values: Mapping[str, float], seconds_left: float | None) -> None:
+        """Shows a logged step; off a terminal at most one line every few seconds, first and last always.
+
+        `seconds_left` is None where it cannot be told yet.
+        """
         now = time.monotonic()
         if not self._terminal and now - self._last_line < _PLAIN_EVERY_SECONDS and step not in (1, self._steps):
             return
@@ -32,8 +35,8 @@ class Console:
         line = (
             f"step {step:>{len(str(self._steps))}}/{self._steps}  loss {values['train/loss']:.4f}  "
             f"{'' if math.isnan(bits) else f'{bits:.3f} bits/byte  '}lr {values['train/learning_rate']:.2e}  "
-            f"{quantity(values['tokens_per_second'])} tokens/s  MFU {100 * values['mfu']:.0f} %  "
-            f"ETA {duration(seconds_left)}"
+            f"{quantity(values['tokens_per_second'])} tokens/s  MFU {100 * values['mfu']:.0f} %"
+            f"{'' if seconds_left is None else f'  ETA {duration(seconds_left)}'}"
         )
         self._stream.write(f"\r\x1b[K{line}" if self._terminal else f"{line}\n")
         self._open_line = self._terminal

@@ -162,7 +162,7 @@ class Telemetry:
         self._peak_flops = hardware.peak_flops()
         self._flops_per_token = cost.flops_per_token(task.model, task.model.max_seq_len)
         self._pending: tuple[int, dict[str, jax.Array]] | None = None
-        self._logged_step, self._clock = start, time.perf_counter()
+        self._start, self._logged_step, self._clock = start, start, time.perf_counter()
         self.evaluation: dict[str, float] | None = None
 
     def record(self, step: int, metrics: dict[str, jax.Array]) -> None:
@@ -192,9 +192,10 @@ class Telemetry:
             "mfu": rate * self._flops_per_token / self._peak_flops,
         }
         left = (plan.total(self._task.steps) - plan.first_example(step)) * self._task.model.max_seq_len / rate
+        compiled = self._logged_step > self._start  # else this rate is compilation's, and tells nothing of the rest
         self._logged_step, self._clock = step, now
         self._writer.write(step, values)
-        self._console.step(step, values, left)
+        self._console.step(step, values, left if compiled else None)
 
     def evaluated(self, step: int, values: dict[str, float]) -> None:
         """Logs an evaluation and keeps it for the checkpoint of the same step."""

@@ -160,6 +160,24 @@ def test_off_a_terminal_lines_come_seldom_but_first_and_last_always() -> None:
     assert "\x1b" not in stream.getvalue()
 
 
+def test_no_time_is_given_before_a_rate_without_compilation(whole: Run, task: Task, tmp_path: Path) -> None:
+    """The first line of a run, and of one that goes on, measures compilation."""
+    first, *others = [line for line in whole.console.splitlines() if "tokens/s" in line]
+    assert "ETA" not in first
+    assert others
+    assert all("ETA" in line for line in others)
+    run(replace(task, steps=CHECKPOINT_EVERY), tmp_path)
+    (tmp_path / "metrics.jsonl").unlink()
+    console = run(task, tmp_path).console
+    assert console.startswith(f"resuming at step {CHECKPOINT_EVERY}")
+    assert [line["step"] for line in map(json.loads, (tmp_path / "metrics.jsonl").read_text().splitlines())] == [
+        *(8, 10, 11)
+    ]
+    shown = {line.split("/")[0]: line for line in console.splitlines() if "tokens/s" in line}
+    assert "ETA" not in shown["step  8"]
+    assert "ETA 0s" in shown["step 11"]
+
+
 def test_on_a_terminal_every_step_rewrites_the_line_and_notes_stay() -> None:
     stream = Terminal()
     console = Console(200, stream)
