@@ -31,6 +31,12 @@ def quantity(value: float) -> str:
     return f"{value / 1e12:.3g}T"
 
 
+def size(n_bytes: float) -> str:
+    """Formats a number of bytes: `950 bytes`, `12.3 kB`, `4.56 MB`."""
+    shown = quantity(n_bytes)
+    return f"{shown[:-1]} {shown[-1]}B" if shown[-1].isalpha() else f"{shown} bytes"
+
+
 class Stopwatch:
     """Wall time by part: `lap(name)` gives the time since the last lap to a part."""
 

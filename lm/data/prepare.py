@@ -178,6 +178,13 @@ def prepare_tokenizer(tokenizer: Any, data: Any, splits: Splits, output: Path) -
     return output
 
 
+def bytes_per_token(tokenizer: Any) -> float | None:
+    """Returns UTF-8 bytes a token as far as they are known before a tokenizer is trained, else None."""
+    if tokenizer.path:
+        return manifest.read(Path(tokenizer.path), "tokenizer").counts.get("bytes_per_token")
+    return 1.0 if tokenizer.kind == "char" else None
+
+
 def prepare_shards(data: Any, splits: Splits, tokenizer_dir: Path, output: Path) -> Shards:
     """Tokenizes every source into a shard directory and opens it; a finished one made the same way is used again.
 

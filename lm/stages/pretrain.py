@@ -16,7 +16,9 @@ from lm.stages import required_workdir
 
 if TYPE_CHECKING:
     from lm.common.progress import Stopwatch
+    from lm.data.prepare import Splits
     from lm.data.shards import Shards
+    from lm.model.config import ModelConfig
     from lm.train.loop import Task
 
 
@@ -36,8 +38,8 @@ def run(cfg: ConfigDict, workdir: Path | None, watch: Stopwatch | None = None) -
     from lm.common import manifest
     from lm.common.progress import Stopwatch, quantity
     from lm.study import report
+    from lm.train import repetition, setup
     from lm.train import run as runs
-    from lm.train import setup
 
     output = required_workdir(workdir)
     if cfg.dry_run:
@@ -62,6 +64,8 @@ def run(cfg: ConfigDict, workdir: Path | None, watch: Stopwatch | None = None) -
     print(
         f"{quantity(facts['n_params'])} parameters, {quantity(facts['tokens'])} tokens (epochs: {epochs})", flush=True
     )
+    for line in repetition.warnings(facts["epochs"], cfg.train.steps):
+        print(line, flush=True)
     finished = _train(cfg, task, shards, output)
     watch.lap("training")
     if finished:
@@ -187,22 +191,54 @@ def _describe(cfg: ConfigDict, output: Path) -> None:
     from lm.data import prepare
     from lm.data.shards import Shards
     from lm.model import cost
-    from lm.train import setup
+    from lm.train import repetition, setup
 
     vocab_size = None
+    data: Shards | Splits
     if prepare.is_shards(cfg.data):
-        shards = Shards.open(cfg.data.path)
+        data = shards = Shards.open(cfg.data.path)
         prepare.adopt(cfg.data, cfg.tokenizer, shards)
         vocab_size = shards.vocab_size
         print(f"{cfg.data.path}: {shards.n_tokens('train'):,} training tokens")
     else:
-        print(prepare.describe(prepare.Splits(cfg.data)))
+        data = prepare.Splits(cfg.data)
+        print(prepare.describe(data))
     _check_samples(cfg)
     cfg, model, derived = setup.rehearse(cfg, output, vocab_size)
     known = vocab_size or cfg.tokenizer.vocab_size
     print(f"vocabulary {model.vocab_size}" + ("" if known else " (assumed, until a tokenizer is trained)"))
     for item in derived:
         print(f"{item.key} = {item.value}: {item.source}")
-    tokens = setup.plan(cfg).total(cfg.train.steps) * model.max_seq_len
+    examples = setup.plan(cfg).total(cfg.train.steps)
+    tokens = examples * model.max_seq_len
     flops = tokens * cost.flops_per_token(model, model.max_seq_len)
-    print(f"{quantity(cost.n_params(model))} parameters, {quantity(tokens)} tokens, {flops:.2g} FLOPs, into {output}")
+    print(
+        f"{quantity(cost.n_params(model))} parameters, {quantity(tokens)} tokens, {flops:.2g} FLOPs with the "
+        f"vocabulary's, into {output}"
+    )
+    epochs, assumed = _epochs(cfg, data, model, examples)
+    if epochs:
+        counts = ", ".join(f"{quantity(count)} epochs of {name}" for name, count in epochs.items())
+        print(f"about {counts}, {assumed}" if assumed else counts)
+    for line in repetition.warnings(epochs, cfg.train.steps):
+        print(line)
+
+
+def _epochs(cfg: ConfigDict, data: Shards | Splits, model: ModelConfig, examples: int) -> tuple[dict[str, float], str]:
+    """Returns the epochs of each source, as far as they can be told before it is read, and what was assumed."""
+    from lm.data import prepare
+    from lm.data.shards import Shards, training_examples
+    from lm.train import repetition
+
+    if isinstance(data, Shards):
+        ordered = training_examples(
+            data, "train", seq_len=model.max_seq_len, seed=cfg.train.seed, weights=prepare.weights(data)
+        )
+        return ordered.epochs(examples), ""
+    if data.is_tokens:
+        return {}, ""
+    sizes = {name: source.size_bytes() for name, source in data.train.items()}
+    weights = {name: source["weight"] for name, source in cfg.data.mixture.items()} or None
+    n_bytes = prepare.bytes_per_token(cfg.tokenizer) or repetition.ASSUMED_BYTES_PER_TOKEN
+    epochs = repetition.estimate(sizes, weights, examples * model.max_seq_len, n_bytes)
+    return epochs, f"if files are plain text of {n_bytes:.1f} bytes a token"

@@ -59,7 +59,7 @@ def resolve_model(cfg: Any, vocab_size: int, dtype: str) -> tuple[ModelConfig, l
     fill("n_kv_heads", cfg.n_heads, "multi-head; set fewer for grouped-query attention (Ainslie et al., 2023)")
     fill("d_ff", round_up(8 / 3 * cfg.d_model, FFN_MULTIPLE), "8/3 of the width for gated units (Shazeer, 2020)")
     fill("vocab_size", vocab_size, "the tokenizer's")
-    fill("dtype", dtype, "what the hardware gains by")
+    fill("dtype", dtype, "fastest on this hardware (a TPU or GPU: bfloat16, a CPU: float32)")
     if cfg.vocab_size < vocab_size:
         raise UserError(f"model.vocab_size={cfg.vocab_size}: the tokenizer has {vocab_size}; use that or more")
     return ModelConfig.from_dict(cfg), derived
@@ -112,11 +112,12 @@ def resolve_training(cfg: Any, model: ModelConfig, devices: int = 1) -> list[Der
         )
     tokens = train.tokens if train.tokens is not None else train.steps * train.batch_size * seq_len
     flops = tokens * (cost.flops_per_token(model, seq_len) - 6 * model.vocab_size * model.d_model)
-    law = f"C = {flops:.2g} FLOPs (Bi et al., 2024)"
+    law = f"C = {flops:.2g} FLOPs outside the vocabulary (Bi et al., 2024)"
     unit = math.lcm(8, train.microbatches * devices)  # so that every device gets as many rows
     fill(
         train, "batch_size", "train", round_up(0.2920 * flops**0.3271 / seq_len, unit), f"0.2920 C^0.3271 tokens, {law}"
     )
     fill(cfg.optimizer, "peak_lr", "optimizer", float(f"{0.3118 * flops**-0.1250:.3g}"), f"0.3118 C^-0.1250, {law}")
-    fill(train, "steps", "train", _steps(tokens / seq_len, train), "tokens / (batch x sequence), after the ramp")
+    after = ", after the ramp" if train.ramp.steps else ""
+    fill(train, "steps", "train", _steps(tokens / seq_len, train), f"tokens / (batch x sequence){after}")
     return derived

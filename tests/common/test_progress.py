@@ -8,7 +8,7 @@ import os
 import pytest
 
 from lm.common import progress
-from lm.common.progress import Progress, duration, quantity
+from lm.common.progress import Progress, duration, quantity, size
 
 
 class Terminal(io.StringIO):
@@ -105,3 +105,11 @@ def test_an_error_leaves_the_bar_on_a_line_of_its_own(columns: None) -> None:
         with pytest.raises(KeyError), Progress("x", stream=stream):
             raise KeyError
         assert stream.getvalue() == expected
+
+
+@pytest.mark.parametrize(
+    ("n_bytes", "text"),
+    [(0, "0 bytes"), (999, "999 bytes"), (1000, "1 kB"), (48_321, "48.3 kB"), (1_115_394, "1.12 MB"), (5e12, "5 TB")],
+)
+def test_size(n_bytes: float, text: str) -> None:
+    assert size(n_bytes) == text

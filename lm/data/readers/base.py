@@ -11,6 +11,7 @@ import numpy as np
 
 from lm.common import manifest
 from lm.common.errors import UserError
+from lm.common.progress import size
 
 T = TypeVar("T")
 R_co = TypeVar("R_co", covariant=True)
@@ -110,7 +111,7 @@ class FileDocuments(Generic[T]):
 
     def describe(self) -> str:
         """Returns one line: files and bytes read, and how many were skipped for which reason."""
-        line = f"{self.name}: {_count(len(self.files), 'file')}, {self.size_bytes() / 1e6:.1f} MB"
+        line = f"{self.name}: {_count(len(self.files), 'file')}, {size(self.size_bytes())}"
         if self.skipped:
             line += "; skipped " + ", ".join(f"{count} {reason}" for reason, count in sorted(self.skipped.items()))
         return line
