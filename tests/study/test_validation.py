@@ -18,7 +18,7 @@ TOKENS = {"train": {"text": 100, "web": 300}, "val": {"text": 20, "web": 180}}
 
 
 def by_source(factor: float = 1.0) -> dict[str, float]:
-    values = {}
+    values: dict[str, float] = {}
     for name, (loss, bits) in BY_SOURCE.items():
         values |= {f"val/{name}/loss": factor * loss, f"val/{name}/bits_per_byte": factor * bits}
     return values
@@ -109,7 +109,7 @@ def test_a_single_source_has_no_table(finished: Path) -> None:
 
 def test_curves_by_source_are_those_logged(mixture: record.Record) -> None:
     assert validation.sources(mixture) == ["text", "web"]
-    figure = figures.loss_by_source(mixture, 400, 240)
+    figure: Any = figures.loss_by_source(mixture, 400, 240)
     drawn = [(list(line.get_xdata()), list(line.get_ydata())) for line in figure.axes[0].lines][:3]
     assert [steps for steps, _ in drawn] == [[10, 20, 30, 40]] * 3
     assert drawn[0][1] == pytest.approx([2.0 * 50 / step for step in (10, 20, 30, 40)])
