@@ -83,7 +83,10 @@ _SECRETS = (
            "glcbt-", "gloas-", "glft-", "glagent-", "glimt-", "glsoat-"),
     _token(r"xox[abeoprs]-[A-Za-z0-9-]{10,250}", "xox"),
     _token(r"xapp-[0-9]-[A-Za-z0-9-]{20,250}", "xapp-"),
-    _Secret(("hooks.slack.com/",), re.compile(r"hooks\.slack\.com/(?:services|workflows)/(?P<secret>[A-Za-z0-9+/]{30,80})")),
+    _Secret(
+        ("hooks.slack.com/",),
+        re.compile(r"hooks\.slack\.com/(?:services|workflows)/(?P<secret>[A-Za-z0-9+/]{30,80})"),
+    ),
     _token(r"[sr]k_(?:live|test)_[A-Za-z0-9]{16,250}", "sk_live_", "sk_test_", "rk_live_", "rk_test_"),
     _token(r"whsec_[A-Za-z0-9+/=]{24,100}", "whsec_"),
     _token(r"AIza[A-Za-z0-9_-]{35}", "AIza"),
@@ -110,7 +113,9 @@ _SECRETS = (
     ),
     _Secret(
         ("earer ", "asic "),
-        re.compile(r"(?:[Bb]earer|[Aa]uthorization\W{1,4}[Bb]asic) (?P<secret>(?=[A-Za-z._~+/=-]*[0-9])[\w.~+/=-]{16,2000})"),
+        re.compile(
+            r"(?:[Bb]earer|[Aa]uthorization\W{1,4}[Bb]asic) (?P<secret>(?=[A-Za-z._~+/=-]*[0-9])[\w.~+/=-]{16,2000})"
+        ),
     ),
 )  # fmt: skip
 

@@ -50,7 +50,7 @@ ann_at_example_dot_com
 ann@example dot com
 ann@example[dot]com
 ann@example(.)com
-ann arroba example punto es""".split("\n")
+ann arroba example punto es""".splitlines()
 
 PHONES = """\
 +1 555 123 4567
@@ -157,7 +157,7 @@ PHONES = """\
 +971 50 123 4567
 +65 6123 4567
 +852 2123 4567
-+225 07 12 34 56 78""".split("\n")
++225 07 12 34 56 78""".splitlines()
 
 ANNOUNCED = """\
 Phone: 5551234567
@@ -173,7 +173,7 @@ WhatsApp 13800138000
 Fax 1234567
 Handy 015112345678
 text me on 5551234567
-手机：13800138000""".split("\n")
+手机：13800138000""".splitlines()
 
 IPS = """\
 93.184.216.34
@@ -187,7 +187,7 @@ IPS = """\
 2001:0db8:85a3:0000:0000:8a2e:0370:7334
 2a00:1450:4001:81b::200e
 2606:2800:220:1:248:1893:25c8:1946
-2001:DB8::FF00:42:8329""".split("\n")
+2001:DB8::FF00:42:8329""".splitlines()
 
 IBANS = """\
 DE89370400440532013000
@@ -206,7 +206,7 @@ NO93 8601 1117 947
 PL61 1090 1014 0000 0712 1981 2874
 SE45 5000 0000 0583 9825 7466
 MT84 MALT 0110 0001 2345 MTLC AST0 01S
-de89370400440532013000""".split("\n")
+de89370400440532013000""".splitlines()
 
 CARDS = """\
 4111 1111 1111 1111
@@ -224,7 +224,7 @@ CARDS = """\
 3530111333300000
 3056 930902 5904
 6200 0000 0000 0005
-Visa card 4222222222222""".split("\n")
+Visa card 4222222222222""".splitlines()
 
 POSITIVES = {
     "email": EMAILS,
@@ -335,7 +335,7 @@ Matthew 5:3-12
 110-120 V, 50-60 Hz, 1000-2000 rpm
 in 1999 2000 2001 2002
 phone released 2024-01-15
-call 911""".split("\n")
+call 911""".splitlines()
 
 
 def _run(text: str) -> Document:

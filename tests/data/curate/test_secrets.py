@@ -34,7 +34,7 @@ def _jwt(rng: random.Random) -> str:
         return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
 
     return ".".join(
-        (part('{"alg":"HS256"}'), part('{"sub":"%d","admin":true}' % rng.randrange(10**9)), _drawn(rng, _MIXED, 43))
+        (part('{"alg":"HS256"}'), part(f'{{"sub":"{rng.randrange(10**9)}","admin":true}}'), _drawn(rng, _MIXED, 43))
     )
 
 
@@ -153,7 +153,7 @@ AKIA is a prefix
 max_tokens = 4096
 token_count: 1234567890123456
 pwd = "/home/ann/work/project1/src"
-npm_config_registry = 1""".split("\n")
+npm_config_registry = 1""".splitlines()
 
 
 def _run(text: str) -> Document:

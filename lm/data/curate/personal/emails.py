@@ -31,16 +31,17 @@ _WORDS = (" at ", " arroba ", " ät ", "_at_")
 _DOT_WORDS = ("dot", "DOT", "Dot", "punto", "punkt", "точка", "[.]", "(.)", "{.}")
 
 # What ends a name that is no domain: a file (`icon@2x.png`), or an attribute that is used (`weights@inputs.mean()`).
-_FILES = frozenset("png jpg jpeg gif svg webp bmp ico css js ts py json html htm xml txt md pdf zip gz mp3 mp4".split())
+_FILES = re.compile(r"png|jpe?g|gif|svg|webp|bmp|ico|css|js|ts|py|json|html?|xml|txt|md|pdf|zip|gz|mp[34]")
 _USED = re.compile(r"[(\[_]")
-_COMMON = frozenset(
-    "com org net edu gov mil int info biz name dev app io ai co me tv xyz online site tech cloud eu us uk de fr es it nl "
-    "be at ch se no dk fi pl cz pt ie ru ua gr tr in cn jp kr br mx ar cl ca au nz za hk sg tw".split()
+_COMMON = re.compile(
+    "com|org|net|edu|gov|mil|int|info|biz|name|dev|app|io|ai|co|me|tv|xyz|online|site|tech|cloud|eu|us|uk|de|fr|es|it"
+    "|nl|be|at|ch|se|no|dk|fi|pl|cz|pt|ie|ru|ua|gr|tr|in|cn|jp|kr|br|mx|ar|cl|ca|au|nz|za|hk|sg|tw"
 )
 _CREDENTIALS = re.compile(r"(?i)[a-z][a-z0-9+.-]*://[^\s/@]*$")  # of a URL: not mail, and for secrets to find
-_NO_NAMES = frozenset(
-    "a all also and are arrive available be buy check contact found go here is it live located look meet more now on "
-    "online only out page read see shop site sold start store the them there this up us visit was website were work".split()
+# Words that stand before `at` and a place on the web.
+_NO_NAME = re.compile(
+    "a|all|also|and|are|arrive|available|be|buy|check|contact|found|go|here|is|it|live|located|look|meet|more|now|on"
+    "|online|only|out|page|read|see|shop|site|sold|start|store|the|them|there|this|up|us|visit|was|website|were|work"
 )
 
 
@@ -81,9 +82,9 @@ def _around(text: str, signs: Spans, domains: tuple[re.Pattern[str], ...], *, co
 
 def _is_address(text: str, name: re.Match[str], domain: re.Match[str], common: bool) -> bool:
     tld, follows = domain["tld"].lower(), text[domain.end() : domain.end() + 2]
-    if common and (tld not in _COMMON or name[0].lower() in _NO_NAMES):
+    if common and (not _COMMON.fullmatch(tld) or _NO_NAME.fullmatch(name[0].lower())):
         return False
-    if tld in _FILES or (tld not in _COMMON and _USED.match(follows)):
+    if _FILES.fullmatch(tld) or (_USED.match(follows) and not _COMMON.fullmatch(tld)):
         return False
     if name[0] == "git" and follows[:1] in (":", "/"):  # a repository
         return False
