@@ -1,7 +1,7 @@
 """Who is whose duplicate, and which of them stays: on one machine, in memory.
 
-Each column of keys is sorted on its own and neighbours that agree are linked, so at most about 40 bytes a document are
-held at a time (one column, its order, the labels), plus 8 bytes for every link found; nothing loops over documents.
+Each column of keys is sorted on its own and neighbours that agree are linked; nothing loops over documents. With keys
+memory-mapped, about 100 bytes a document are held at most: one column and its order, links not yet merged, and labels.
 """
 
 from __future__ import annotations

@@ -23,6 +23,7 @@ _SPARE_BITS = np.uint64(3)
 # Enough for numpy's overhead to vanish, little enough for all arrays of a batch to stay in a core's cache.
 _BATCH_CHARACTERS = 1 << 16
 _BASE = 0x9E3779B97F4A7C15  # odd, so that it has an inverse modulo 2**64
+_ALONE = np.uint32(1 << 31)
 _UNSPACED = (
     (0x0E00, 0x0EFF),  # Thai, Lao
     (0x1000, 0x109F),  # Burmese
@@ -61,24 +62,27 @@ class Words(NamedTuple):
 
 def hash_words(texts: Iterable[str]) -> Words:
     """Returns the hashed words of `texts`; a text of symbols alone is one word, a blank one has none."""
-    hashes: list[np.ndarray] = []
-    counts: list[int] = []
+    hashes, counts, owners = [np.zeros(0, np.uint64)], [np.zeros(0, np.int64)], [-1]
     symbols: dict[int, int] = {}
-    for pieces, owners in _batches(texts):
-        counts.extend([0] * (owners[-1] + 1 - len(counts)))
+    for pieces, of_texts in _batches(texts):
         found, starts = _batch_words(pieces)
+        bounds = np.cumsum([0, *map(len, pieces)]) + np.arange(len(pieces) + 1)
+        in_piece = np.diff(np.searchsorted(starts, bounds))
         hashes.append(found)
-        bounds = np.cumsum([0, *(len(piece) + 1 for piece in pieces)])
-        for piece, owner, count in zip(pieces, owners, np.diff(np.searchsorted(starts, bounds)).tolist(), strict=True):
-            counts[owner] += count
-            if not count and (marks := "".join(piece.split())):
-                symbols[owner] = digest(f"{symbols.get(owner, '')}{marks}".encode("utf-8", "surrogatepass"))
-    everything = np.concatenate(hashes) if hashes else np.zeros(0, np.uint64)
-    offsets = np.cumsum([0, *counts], dtype=np.int64)
-    if alone := [owner for owner in symbols if not counts[owner]]:
-        everything = np.insert(everything, offsets[alone], np.array([symbols[owner] for owner in alone], np.uint64))
-        offsets[1:] += np.cumsum(np.isin(np.arange(len(counts)), alone))
-    return Words(everything, offsets)
+        counts.append(in_piece)
+        owners += of_texts
+        for bare in np.flatnonzero(in_piece == 0).tolist():
+            if marks := "".join(pieces[bare].split()):
+                earlier = symbols.get(of_texts[bare], "")
+                symbols[of_texts[bare]] = digest(f"{earlier}{marks}".encode("utf-8", "surrogatepass"))
+    everything = np.concatenate(hashes)
+    in_text = np.zeros(owners[-1] + 1, np.int64)
+    np.add.at(in_text, owners[1:], np.concatenate(counts))
+    if alone := [text for text in symbols if not in_text[text]]:
+        places = np.cumsum(in_text)[alone]
+        everything = np.insert(everything, places, np.array([symbols[text] for text in alone], np.uint64))
+        in_text[alone] = 1
+    return Words(everything, np.concatenate(([0], np.cumsum(in_text))))
 
 
 def exact_keys(words: Words) -> np.ndarray:
@@ -122,16 +126,18 @@ def mix(values: np.ndarray) -> np.ndarray:
 
 
 def _normalise(text: str) -> str:
-    return (text if text.isascii() else unicodedata.normalize("NFKC", text)).casefold()
+    """Folds compatibility forms and case, but for ASCII letters, which `_letters` folds."""
+    return text if text.isascii() else unicodedata.normalize("NFKC", text).casefold()
 
 
 def _batches(texts: Iterable[str]) -> Iterator[tuple[list[str], list[int]]]:
-    """Yields pieces of normalised text, at most `_BATCH_CHARACTERS` in all, and the text that each belongs to."""
+    """Yields pieces of folded text, at most `_BATCH_CHARACTERS` in all, and the text that each belongs to."""
     batch: list[str] = []
     owners: list[int] = []
     size = 0
     for number, text in enumerate(texts):
-        for piece in _pieces(_normalise(text)):
+        folded = _normalise(text)
+        for piece in (folded,) if len(folded) < _BATCH_CHARACTERS else _pieces(folded):
             if batch and size + len(piece) + 1 > _BATCH_CHARACTERS:
                 yield batch, owners
                 batch, owners, size = [], [], 0
@@ -156,31 +162,35 @@ def _pieces(text: str) -> Iterator[str]:
 def _batch_words(pieces: list[str]) -> tuple[np.ndarray, np.ndarray]:
     """Returns the hashes of the words of all pieces, and where each starts in "\\n".join(pieces).
 
-    A word's hash is a polynomial of its code points in `_BASE`, modulo 2**64: summed with the powers of the position
-    in the batch, and brought back to the word's own start by the inverse power.
+    A word's hash is a polynomial of its letters in `_BASE`, modulo 2**64: summed with the powers of the position in the
+    batch, and brought back to the word's own start by the inverse power.
     """
     points = np.frombuffer("\n".join(pieces).encode("utf-32-le", "surrogatepass"), np.dtype("<u4"))
-    kinds = _kinds()[points.astype(np.intp)]  # thrice as fast as with the points themselves
-    inside = kinds != 0
-    starts = inside.copy()
-    starts[1:] &= (kinds[1:] * kinds[:-1]) != 1  # two neighbours of kind 1 belong to one word
-    positions = np.flatnonzero(starts)
-    if not positions.size:
-        return np.zeros(0, np.uint64), positions
+    letters = _letters()[points.astype(np.intp)]  # thrice as fast as with the points themselves
+    inside = letters != 0
+    inside[1:] &= (letters[:-1] == 0) | ((letters[1:] | letters[:-1]) >= _ALONE)
+    starts = np.flatnonzero(inside)
+    if not starts.size:
+        return np.zeros(0, np.uint64), starts
     powers, inverses = _powers()
-    sums = np.cumsum((points * inside) * powers[: points.size])
-    before = np.append(sums[positions] - points[positions] * powers[positions], sums[-1])
-    return mix(np.diff(before) * inverses[positions]), positions
+    sums = np.cumsum(letters * powers[: letters.size])
+    before = np.append(sums[starts] - letters[starts] * powers[starts], sums[-1])
+    return mix(np.diff(before) * inverses[starts]), starts
 
 
 @cache
-def _kinds() -> np.ndarray:
-    """Returns for every code point [0x110000] uint8: 0 stands between words, 1 in a word, 2 is a word of its own."""
+def _letters() -> np.ndarray:
+    """Returns what counts of every code point [0x110000] uint32: 0 between words, else itself, ASCII in lower case.
+
+    One that is a word of its own has the bit `_ALONE` set.
+    """
     categories = map(unicodedata.category, map(chr, range(0x110000)))
-    kinds = np.fromiter((category[0] in "LMN" for category in categories), np.uint8, 0x110000)
+    in_words = np.fromiter((category[0] in "LMN" for category in categories), bool, 0x110000)
+    letters = np.arange(0x110000, dtype=np.uint32) * in_words
+    letters[ord("A") : ord("Z") + 1] += ord("a") - ord("A")
     for first, last in _UNSPACED:
-        kinds[first : last + 1] *= 2
-    return kinds
+        letters[first : last + 1] |= np.where(in_words[first : last + 1], _ALONE, np.uint32(0))
+    return letters
 
 
 @cache
