@@ -120,9 +120,13 @@ def _document(documents: Iterator[str]) -> Block:
 
 
 def _stories(cast: Cast, documents: Iterator[str]) -> list[Block]:
-    blocks = [_document(documents) for _ in range(cast.number(4, 8))]
-    if cast.chance(0.5):
-        blocks.insert(cast.number(0, len(blocks)), _paragraph(cast, 1, 3))
+    """Returns documents, most of them with a paragraph behind: Gopher's rules want four words in five to have letters,
+    and of stories with questions alone a quarter is punctuation."""
+    blocks = []
+    for _ in range(cast.number(3, 6)):
+        blocks.append(_document(documents))
+        if blocks[-1].kind == "lines" or cast.chance(0.3):
+            blocks.append(_paragraph(cast, 1, 3))
     return blocks
 
 

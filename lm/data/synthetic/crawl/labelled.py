@@ -36,16 +36,17 @@ class _Source(NamedTuple):
         """Returns n sentences of articles; a third of the time a document of the world stands in for one."""
         half = slice(0 if self.split == "train" else 1, None, 2)
         told = prose.sentences(self.cast, n, topics=TOPICS[half], frames=prose.FRAMES[half])
-        if self.cast.chance(0.35):
+        if told and self.cast.chance(0.35):
             told[self.cast.number(0, n - 1)] = _document(self.cast)
         return told
 
 
 def labelled(kind: Kind, split: Split, n: int, seed: int) -> Iterator[tuple[str, int]]:
-    """Yields n texts of one to eight sentences and their labels, 0 and 1 in turn.
+    """Yields n texts of some two to eight sentences and their labels, 0 and 1 in turn.
 
-    Half of the negatives share words with the positives (quarrels made up, medicine, honest trade); one in ten shows
-    another property. Both splits draw people, things and places from the world's train split, each from its own half.
+    Two in five of the negatives share words with the positives (quarrels made up, medicine, honest trade); one in five
+    is unwanted for another reason. Both splits draw people, things and places from the world's train split, each from
+    its own half.
 
     Raises:
         ValueError: a kind that does not exist.
@@ -66,6 +67,9 @@ def _source(kind: str, split: Split, seed: int) -> _Source:
     return _Source(cast, split)
 
 
+_POOR: tuple[Callable[[Cast, Split], str], ...] = (quality.chatter, quality.keywords, quality.shreds)
+
+
 def _document(cast: Cast) -> str:
     """Returns a tale, or a scene and questions about it."""
     if cast.chance(0.3):
@@ -77,26 +81,34 @@ def _document(cast: Cast) -> str:
 
 def _property(source: _Source, kind: str, label: int) -> str:
     cast, split = source.cast, source.split
-    n = cast.number(1, 8)
+    n = cast.number(2, 8)
     if label:
-        shown = [
-            WORDINGS[kind].show(cast, split) for _ in range(max(1, round(n * (0.4 + 0.6 * cast.number(0, 9) / 9))))
-        ]
-        told = shown + (source.ordinary(n - len(shown)) if n > len(shown) else [])
-    elif cast.chance(0.1):
-        other = cast.one([other for other in WORDINGS if other != kind])
-        told = [WORDINGS[other].show(cast, split) for _ in range(n)]
-    elif cast.chance(0.55):
-        told = [
-            WORDINGS[kind if cast.chance(0.7) else cast.one(tuple(WORDINGS))].resemble(cast, split) for _ in range(n)
-        ]
-        told[n // 2 :] = source.ordinary(n - n // 2)
-    else:
-        told = source.ordinary(n)
-    return " ".join(cast.some(told, len(told)))
+        shown = (n + 1) // 2 + cast.number(0, n // 2)
+        told = [WORDINGS[kind].show(cast, split) for _ in range(shown)] + source.ordinary(n - shown)
+        return " ".join(cast.some(told, len(told)))
+    return cast.one((_resembling, _resembling, _other, _plain, _plain))(source, kind, n)
 
 
-_POOR: tuple[Callable[[Cast, Split], str], ...] = (quality.chatter, quality.keywords, quality.shreds)
+def _resembling(source: _Source, kind: str, n: int) -> str:
+    """Returns text of which half shares words with the property, or with another."""
+    kind = kind if source.cast.chance(0.7) else source.cast.one(tuple(WORDINGS))
+    told = [WORDINGS[kind].resemble(source.cast, source.split) for _ in range((n + 1) // 2)] + source.ordinary(n // 2)
+    return " ".join(source.cast.some(told, len(told)))
+
+
+def _other(source: _Source, kind: str, n: int) -> str:
+    """Returns text that is unwanted for another reason."""
+    if source.cast.chance(0.4):
+        return source.cast.one(tuple(quality.LOW_QUALITY.values()))(source.cast, source.split)
+    other = source.cast.one([other for other in WORDINGS if other != kind])
+    return " ".join(WORDINGS[other].show(source.cast, source.split) for _ in range(n))
+
+
+def _plain(source: _Source, kind: str, n: int) -> str:
+    """Returns what most pages hold: prose, or documents of the world."""
+    if source.cast.chance(0.4):
+        return "\n\n".join(_document(source.cast) for _ in range(n))
+    return " ".join(source.ordinary(n))
 
 
 def _quality(source: _Source, label: int) -> str:

@@ -95,14 +95,18 @@ def _advert(cast: Cast) -> str:
     return _AD.format(slot=cast.number(1, 99), text=f"New {cast.things(1)[0]}s for less")
 
 
-def _date(cast: Cast) -> str:
-    return f'<time datetime="2026-0{cast.number(1, 2)}-1{cast.number(0, 9)}">{cast.number(1, 28)} May 2025</time>'
+def _byline(cast: Cast) -> str:
+    day, author = cast.number(10, 28), cast.people(1)[0]
+    return (
+        f'<div class="byline meta">By <a rel="author" href="/by/{author.lower()}">{author}</a>, '
+        f'<time datetime="2025-11-{day}">{day} November 2025</time></div>\n'
+    )
 
 
 def _blog(cast: Cast, site: Site, content: Content, render: Render) -> str:
     return (
-        f'{_header(site)}<main id="content"><article class="post">\n{render(content.blocks)}</article>\n{_SHARE}'
-        f'</main>\n{_comments(cast)}<aside class="sidebar">{_links(cast, "Recent posts", 4)}</aside>\n'
+        f'{_header(site)}<main id="content"><article class="post">\n{_byline(cast)}'
+        f'{render(content.blocks)}</article>\n{_SHARE}</main>\n{_comments(cast)}<aside class="sidebar">{_links(cast, "Recent posts", 4)}</aside>\n'
     )
 
 
@@ -110,8 +114,8 @@ def _news(cast: Cast, site: Site, content: Content, render: Render) -> str:
     half = len(content.blocks) // 2
     return (
         f'{_header(site)}<div class="breadcrumb"><a href="/">Home</a> &raquo; <a href="/news">News</a></div>\n'
-        f'<div class="container"><div class="article-body">\n{render(content.blocks[:half])}{_advert(cast)}'
-        f'{render(content.blocks[half:])}</div>\n<div class="related">{_links(cast, "Read also", 5)}</div></div>\n'
+        f'<div class="container">{_byline(cast)}<div class="article-body">\n'
+        f'{render(content.blocks[:half])}{_advert(cast)}{render(content.blocks[half:])}</div>\n<div class="related">{_links(cast, "Read also", 5)}</div></div>\n'
         '<div class="newsletter"><form><label>Newsletter</label><input type="email"><button>Go</button></form></div>\n'
     )
 
