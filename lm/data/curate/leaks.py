@@ -1,0 +1,254 @@
+"""Finds the items of benchmarks in a text, word for word or lightly edited.
+
+Text and items are compared as words: NFKC, lower case, no punctuation, no apostrophes, no single letters (so that the
+labels of choices do not matter), number words as digits. A run of n words that both have covers those words of the
+item; the item is in the text if enough of its words are covered within a window of about its own length. A window, so
+that a long text does not gather an item word by word; words rather than runs, as one changed word breaks n runs. An
+item of fewer than n words must be there whole. GPT-3 (Brown et al., 2020) took any one run of 13 words instead, which
+misses short items that were edited, and hits phrases that many texts share.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import re
+import unicodedata
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import repeat
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from lm.common import manifest
+from lm.common.errors import UserError
+from lm.data.curate.benchmarks import Item
+
+_CJK = "\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff"  # written without spaces: every character is a word
+_WORD = re.compile(rf"[^\W_{_CJK}]{{2,}}|[0-9{_CJK}]")
+_ASCII_WORD = re.compile(r"[a-z0-9]{2,}|[0-9]")
+_THOUSANDS = re.compile(r",(?<=[0-9],)(?=[0-9]{3}(?![0-9]))")
+_SMALL_NUMBERS = (
+    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen "
+    "eighteen nineteen"
+)
+_TENS = "twenty thirty forty fifty sixty seventy eighty ninety"
+
+_FACTOR = np.uint64(0x9E3779B97F4A7C15)
+_WINDOW = 1.25  # of an item's length
+
+
+class Leak(NamedTuple):
+    """An item found in a text: its name, the share of its words covered, and the words [start, stop) it fills there."""
+
+    name: str
+    coverage: float
+    start: int
+    stop: int
+
+
+def normalised_words(text: str) -> list[str]:
+    """Returns the words of a text as they are compared."""
+    text = unicodedata.normalize("NFKC", text).lower().replace("'", "").replace("’", "")
+    return (_ASCII_WORD if text.isascii() else _WORD).findall(_THOUSANDS.sub("", text))
+
+
+@dataclass(frozen=True, eq=False)
+class Index:
+    """The runs of `ngram` words of every passage of every item, as sorted hashes.
+
+    A passage p is of item `items[p]` and has `lengths[p]` words. The run with hash `grams[g]` begins at word `places[o]`
+    of passage `owners[o]` for o in [starts[g], starts[g + 1]). `skipped` items have no passage of `min_words` words.
+    """
+
+    ngram: int
+    names: tuple[str, ...]
+    vocabulary: tuple[str, ...]
+    items: np.ndarray
+    lengths: np.ndarray
+    grams: np.ndarray
+    starts: np.ndarray
+    owners: np.ndarray
+    places: np.ndarray
+    skipped: int
+
+    @classmethod
+    def build(cls, items: Iterable[Item], *, ngram: int = 5, min_words: int = 8) -> Index:
+        """Indexes items; a passage of fewer than `min_words` words says too little to be looked for.
+
+        Raises:
+            UserError: limits below 1, or no passage that is long enough.
+        """
+        if ngram < 1 or min_words < 1:
+            raise UserError(f"ngram={ngram}, min_words={min_words}: both must be at least 1")
+        names: list[str] = []
+        owner_items: list[int] = []
+        passages: list[list[str]] = []
+        skipped = 0
+        for item in items:
+            long_enough = [words for words in map(normalised_words, item.passages) if len(words) >= min_words]
+            skipped += not long_enough
+            owner_items += [len(names)] * len(long_enough)
+            passages += long_enough
+            names.append(item.name)
+        if not passages:
+            raise UserError(f"no item has a passage of min_words={min_words} words; lower it, or give longer items")
+        vocabulary = tuple(sorted({word for words in passages for word in words}))
+        hashes = _hash_words(vocabulary)
+        grams = [_grams(_look_up(hashes, words), min(ngram, len(words))) for words in passages]
+        sizes = [len(part) for part in grams]
+        values, owners = np.concatenate(grams), np.repeat(np.arange(len(passages), dtype=np.int32), sizes)
+        places = np.concatenate([np.arange(size, dtype=np.int32) for size in sizes])
+        order = np.argsort(values, kind="stable")
+        unique, starts = np.unique(values[order], return_index=True)
+        return cls(
+            ngram=ngram,
+            names=tuple(names),
+            vocabulary=vocabulary,
+            items=np.array(owner_items, np.int32),
+            lengths=np.array([len(words) for words in passages], np.int32),
+            grams=unique,
+            starts=np.append(starts, len(values)),
+            owners=owners[order],
+            places=places[order],
+            skipped=skipped,
+        )
+
+    def save(self, path: Path) -> None:
+        """Writes the index as one `.npz` file, whole or not at all."""
+        stream = io.BytesIO()
+        arrays = {key: getattr(self, key) for key in _ARRAYS}
+        texts = {key: np.frombuffer("\n".join(getattr(self, key)).encode(), np.uint8) for key in _TEXTS}
+        np.savez(stream, allow_pickle=False, ngram=self.ngram, skipped=self.skipped, **arrays, **texts)
+        manifest.write_atomic(path, stream.getvalue())
+
+    @classmethod
+    def load(cls, path: Path) -> Index:
+        """Reads an index that `save` wrote.
+
+        Raises:
+            UserError: a file that is no index, or a damaged one.
+        """
+        try:
+            with np.load(path, allow_pickle=False) as file:
+                arrays = {key: file[key] for key in _ARRAYS}
+                texts = {key: tuple(file[key].tobytes().decode().split("\n")) for key in _TEXTS}
+                return cls(ngram=int(file["ngram"]), skipped=int(file["skipped"]), **arrays, **texts)
+        except (ValueError, KeyError, EOFError, OSError) as error:
+            raise UserError(f"{path}: no index of benchmarks ({error}); build it again") from error
+
+    def find(self, words: Sequence[str], coverage: float) -> list[Leak]:
+        """Returns the places in a text's normalised words where at least `coverage` of a passage's words are.
+
+        In order of their start; one item may be found more than once, and by more than one of its passages.
+        """
+        owners, places, positions = self._hits(words)
+        spans = np.minimum(self.lengths, self.ngram)
+        # cheap, and keeps nearly nothing: enough different runs to cover that much, were they all apart
+        pairs = np.unique(owners.astype(np.int64) << 32 | places)
+        runs = np.bincount(pairs >> 32, minlength=len(self.lengths))
+        leaks: list[Leak] = []
+        for passage in np.flatnonzero((runs > 0) & (runs * spans >= coverage * self.lengths)):
+            mine = owners == passage
+            leaks += self._leaks(int(passage), positions[mine], places[mine], coverage, len(words))
+        return sorted(leaks, key=lambda leak: (leak.start, leak.stop, leak.name))
+
+    def _leaks(
+        self, passage: int, positions: np.ndarray, places: np.ndarray, coverage: float, end: int
+    ) -> Iterator[Leak]:
+        """Slides a window over the hits of one passage (positions ascend), and yields the best of those that overlap."""
+        length = int(self.lengths[passage])
+        span = min(self.ngram, length)
+        width = int(np.ceil(_WINDOW * length)) - span
+        stops = np.searchsorted(positions, positions + width, side="right")
+        words = places[:, None] + np.arange(span)
+        shares = np.array([np.unique(words[at:stop]).size for at, stop in enumerate(stops)]) / length
+        at = 0
+        while at < len(shares):
+            if shares[at] < coverage:
+                at += 1
+                continue
+            best = at + int(np.argmax(shares[at : stops[at]]))
+            last = int(stops[best]) - 1
+            start = max(0, int(positions[best] - places[best]))
+            stop = min(end, int(positions[last] + length - places[last]))
+            yield Leak(self.names[self.items[passage]], float(shares[best]), start, stop)
+            at = int(np.searchsorted(positions, positions[last], side="right"))
+
+    def _hits(self, words: Sequence[str]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Returns (passage, word of the passage, word of the text) of every run that is in both, by the last."""
+        hashes = _look_up(self._hashes, words)
+        found = [self._slots(_grams(hashes, span)) for span in self._spans if span <= len(words)]
+        slots, positions = (np.concatenate(part) for part in zip(*found, strict=True)) if found else _NO_HITS
+        counts = self.starts[slots + 1] - self.starts[slots]
+        ends = np.cumsum(counts)
+        rows = np.arange(counts.sum()) + np.repeat(self.starts[slots] - ends + counts, counts)
+        positions = np.repeat(positions, counts)
+        order = np.argsort(positions, kind="stable")
+        return self.owners[rows][order], self.places[rows][order], positions[order]
+
+    def _slots(self, grams: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Returns where runs of the text stand in `grams`, and where they stand in the text."""
+        positions = np.flatnonzero(self._filter[grams >> self._shift])
+        slots = np.searchsorted(self.grams, grams[positions])
+        slots[slots == len(self.grams)] = 0
+        same = self.grams[slots] == grams[positions]
+        return slots[same], positions[same]
+
+    @cached_property
+    def _hashes(self) -> dict[str, int]:
+        return _hash_words(self.vocabulary)
+
+    @cached_property
+    def _spans(self) -> list[int]:
+        return sorted(set(np.minimum(self.lengths, self.ngram).tolist()))
+
+    @cached_property
+    def _shift(self) -> np.uint64:
+        return np.uint64(64 - min(26, max(16, len(self.grams).bit_length() + 4)))
+
+    @cached_property
+    def _filter(self) -> np.ndarray:
+        """Says of the leading bits of a hash whether any run has them; most runs of clean text end here."""
+        table = np.zeros(1 << (64 - int(self._shift)), bool)
+        table[self.grams >> self._shift] = True
+        return table
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {key: self.__dict__[key] for key in self.__dataclass_fields__}
+
+
+_ARRAYS = ("items", "lengths", "grams", "starts", "owners", "places")
+_TEXTS = ("names", "vocabulary")
+_NO_HITS = (np.zeros(0, np.int64), np.zeros(0, np.int64))
+
+
+def _hash_words(vocabulary: Iterable[str]) -> dict[str, int]:
+    """Returns 64 bits for each word, the same in every process; number words have those of their digits."""
+    numbers = dict(enumerate(_SMALL_NUMBERS.split())) | dict(zip(range(20, 100, 10), _TENS.split(), strict=True))
+    hashes = {word: _hash(word) for word in vocabulary}
+    for value, word in numbers.items():
+        hashes[word] = hashes[str(value)] = _hash(str(value))
+    return hashes
+
+
+def _hash(word: str) -> int:
+    return int.from_bytes(hashlib.blake2b(word.encode(), digest_size=8).digest())
+
+
+def _look_up(hashes: dict[str, int], words: Sequence[str]) -> np.ndarray:
+    """Returns the words' hashes, 0 for one that no item has."""
+    return np.fromiter(map(hashes.get, words, repeat(0)), np.uint64, len(words))
+
+
+def _grams(hashes: np.ndarray, span: int) -> np.ndarray:
+    """Returns a hash of each run of `span` words: a polynomial in the words' hashes, modulo 2**64."""
+    count = len(hashes) - span + 1
+    total = hashes[:count].copy()
+    for offset in range(1, span):
+        total *= _FACTOR
+        total += hashes[offset : offset + count]
+    return total
