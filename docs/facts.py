@@ -6,6 +6,7 @@ A fact is made ready for print here, so that chapters only say where it stands: 
 from __future__ import annotations
 
 import json
+import math
 import re
 import shutil
 import tempfile
@@ -31,7 +32,8 @@ from lm.data.tokenizer.bpe import BPE, words
 from lm.infer.sampling import Sampling
 from lm.model import cost
 from lm.model.roles import ROLES, is_stacked, role_of
-from lm.train import defaults, sizing
+from lm.study import record, validation
+from lm.train import defaults, repetition, sizing
 from lm.train import run as runs
 
 Fact = str | list[list[str]]
@@ -74,8 +76,16 @@ def _number(value: float, digits: int = 3) -> str:
     return f"{value:,.{digits}f}"
 
 
-def _last(name: str, digits: int = 3) -> Callable[[Run], Fact]:
-    return lambda run: _number(run.series(name)[1][-1], digits)
+def _held_out(run: Run) -> validation.Scores:
+    """Returns the figures on all held-out text.
+
+    Raises:
+        UserError: the run has none.
+    """
+    scores = validation.newest(record.read(run.directory))
+    if scores is None:
+        raise UserError(f"{run.directory}: no text was held out; the book needs a run with data.validation above 0")
+    return scores
 
 
 def _documents(run: Run) -> Fact:
@@ -279,10 +289,11 @@ FACTS: dict[str, Callable[[Run], Fact]] = {
     "roles": _roles,
     "loss.chance": lambda run: _number(run.chance_loss),
     "loss.first": lambda run: _number(run.series("train/loss")[1][0]),
-    "loss.last": _last("train/loss"),
-    "val.loss": _last("val/loss"),
-    "val.perplexity": _last("val/perplexity", 1),
-    "val.bits_per_byte": _last("val/bits_per_byte"),
+    "loss.last": lambda run: _number(run.series("train/loss")[1][-1]),
+    "val.loss": lambda run: _number(_held_out(run).loss),
+    "val.perplexity": lambda run: _number(math.exp(_held_out(run).loss), 1),
+    "val.bits_per_byte": lambda run: _number(_held_out(run).bits_per_byte),
+    "repetition.most_epochs": lambda run: str(repetition.MOST_EPOCHS),
     "sizing.table": _sizes,
     "checkpoint.leaves": _records,
     "checkpoint.damaged": _damaged,
