@@ -10,28 +10,49 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 STEPS, CHECKPOINT_EVERY = 120, 10
+ONE_IS_SAVED = 2 * CHECKPOINT_EVERY + 1  # once this step is logged: the second save has waited for the first
 ROOT = Path(__file__).parents[2]
 WAIT_SECONDS = 120
 
 
-def start(text: Path, workdir: Path, *, compile_anew: bool = False) -> subprocess.Popen[str]:
+# The command line, but for the first step: it says that it compiles, and does so until it is killed.
+COMPILING = "the step is being compiled"
+COMPILE_FOREVER = f"""
+import sys
+from lm import cli
+from lm.train import loop
+
+make_step = loop.make_step
+
+def compile_forever(*arguments, **options):
+    step = make_step(*arguments, **options)
+    def call(state, batch):
+        print({COMPILING!r}, flush=True)
+        while True:
+            step.lower(state, batch).compile()
+    return call
+
+loop.make_step = compile_forever
+sys.exit(cli.main(sys.argv[1:]))
+"""
+
+
+def start(text: Path, workdir: Path, *, program: Sequence[str] = ("-m", "lm.cli")) -> subprocess.Popen[str]:
     command = [
-        *(sys.executable, "-m", "lm.cli", "pretrain", "--config=configs/pretrain/tiny.py:smoke"),
+        *(sys.executable, *program, "pretrain", "--config=configs/pretrain/tiny.py:smoke"),
         *(f"--config.data.path={text}", f"--workdir={workdir}", f"--config.train.steps={STEPS}"),
         *(f"--config.train.checkpoint_every={CHECKPOINT_EVERY}", "--config.train.eval_every=40"),
         *("--config.train.log_every=1", "--config.tokenizer.vocab_size=300", "--config.model.dropout=0.1"),
         "--config.sample.max_new_tokens=2",
     ]
-    environment = {name: value for name, value in os.environ.items() if not (compile_anew and "CACHE" in name)}
-    return subprocess.Popen(
-        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment
-    )
+    return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
 
 def finish(process: subprocess.Popen[str]) -> str:
@@ -60,10 +81,12 @@ def wait_for(process: subprocess.Popen[str], condition: Callable[[], bool]) -> N
         assert time.monotonic() < deadline, "the moment never came"
 
 
-def kill(process: subprocess.Popen[str]) -> None:
+def kill(process: subprocess.Popen[str]) -> str:
+    """Kills a process that has not ended yet, and returns what it printed."""
     process.kill()
-    process.communicate()
-    assert process.returncode == -signal.SIGKILL
+    output, _ = process.communicate()
+    assert process.returncode == -signal.SIGKILL, f"ended before the kill:\n{output}"
+    return output
 
 
 @pytest.fixture(scope="module")
@@ -87,37 +110,46 @@ def steps_done(workdir: Path) -> int:
     return done[-1]["step"] if done else 0
 
 
-def in_compilation(process: subprocess.Popen[str], workdir: Path) -> None:
+def killed_in_compilation(text: Path, workdir: Path) -> None:
     """The step is being compiled: the facts are written, no step is logged."""
-    wait_for(process, (workdir / "config.json").exists)
-    time.sleep(0.5)
-    assert not lines(workdir), "a step was done before the kill"
+    process = start(text, workdir, program=("-c", COMPILE_FOREVER))
+    assert process.stdout is not None
+    assert any(COMPILING in line for line in process.stdout), "ended without compiling a step"
+    kill(process)
+    assert (workdir / "config.json").exists()
+    assert not lines(workdir)
 
 
-def in_a_step(process: subprocess.Popen[str], workdir: Path) -> None:
+def killed_in_a_step(text: Path, workdir: Path) -> None:
     """Between two checkpoints, steps running."""
-    wait_for(process, lambda: steps_done(workdir) >= CHECKPOINT_EVERY + 5)
+    process = start(text, workdir)
+    wait_for(process, lambda: steps_done(workdir) >= ONE_IS_SAVED + 5)
+    kill(process)
 
 
-def in_a_save(process: subprocess.Popen[str], workdir: Path) -> None:
-    """A later checkpoint is half written."""
-    begin = steps_done(workdir)
-    wait_for(process, lambda: steps_done(workdir) > begin + CHECKPOINT_EVERY and bool(half_written(workdir)))
+def killed_in_a_save(text: Path, workdir: Path) -> None:
+    """A later checkpoint is half written: held still to make sure of it, and let go until it is."""
+    process = start(text, workdir)
+    while True:
+        wait_for(process, lambda: steps_done(workdir) >= ONE_IS_SAVED and bool(half_written(workdir)))
+        process.send_signal(signal.SIGSTOP)
+        os.waitid(os.P_PID, process.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
+        if half_written(workdir):
+            break
+        process.send_signal(signal.SIGCONT)
+    kill(process)
+    assert half_written(workdir)
 
 
-MOMENTS = [in_compilation, in_a_step, in_a_save]
-
-
-@pytest.mark.parametrize("moment", MOMENTS)
-def test_kill_at_a_chosen_moment(whole_run: tuple[Path, Path], tmp_path: Path, moment: Callable) -> None:
+@pytest.mark.parametrize("killed", [killed_in_compilation, killed_in_a_step, killed_in_a_save])
+def test_kill_at_a_chosen_moment(
+    whole_run: tuple[Path, Path], tmp_path: Path, killed: Callable[[Path, Path], None]
+) -> None:
     text, whole = whole_run
     workdir = tmp_path / "run"
-    process = start(text, workdir, compile_anew=moment is in_compilation)
-    moment(process, workdir)
-    kill(process)
-    if moment is in_a_save:
-        assert half_written(workdir), "the save was over before the kill arrived"
-    finish(start(text, workdir))
+    killed(text, workdir)
+    resumed = "resuming at step" in finish(start(text, workdir))
+    assert resumed == (killed is not killed_in_compilation)
     assert trace(workdir) == trace(whole)
     assert not half_written(workdir)
 
@@ -138,14 +170,24 @@ def test_sigterm_saves_and_exits_cleanly(whole_run: tuple[Path, Path], tmp_path:
     assert trace(workdir) == trace(whole)
 
 
+def files(workdir: Path) -> int:
+    return sum(path.is_file() for path in workdir.rglob("*"))
+
+
 def killed_at_random(text: Path, workdir: Path, seed: int, kills: int) -> None:
+    """First while tokenizer and shards are made, then ever later in training, so that every start gets somewhere."""
     rng = random.Random(seed)
-    for _ in range(kills):
+    first = rng.randint(1, 6)
+    later = sorted(rng.sample(range(ONE_IS_SAVED, STEPS - 20), kills - 1))
+    moments = [lambda: files(workdir) >= first, *(partial(lambda n: steps_done(workdir) >= n, n) for n in later)]
+    starts = []
+    for moment in moments:
         process = start(text, workdir)
-        time.sleep(rng.uniform(0.5, 8.0))
-        process.kill()
-        process.communicate()
-    finish(start(text, workdir))
+        wait_for(process, moment)
+        starts.append(kill(process))
+    starts.append(finish(start(text, workdir)))
+    assert not any("resuming" in output for output in starts[:2])
+    assert "resuming at step" in starts[-1]
 
 
 def test_kills_at_random_moments(whole_run: tuple[Path, Path], tmp_path: Path) -> None:
