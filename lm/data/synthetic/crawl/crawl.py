@@ -67,6 +67,7 @@ class Crawl:
         self.world = World(seed)
         self.benchmark = tuple(benchmark) if benchmark is not None else questions(self.world)
         self.plan = plan(seed, n_pages, shares)
+        self._near_duplicate = edits.NearDuplicates(self.world.entities("train"))
 
     def __iter__(self) -> Iterator[Response]:
         """Yields the responses in order; the originals of copies to come are all that is kept."""
@@ -110,8 +111,7 @@ class Crawl:
             return (original if cast.chance(0.5) else original._replace(site=site)), facts
         if planned.kind == "near_duplicate":
             target = _LOWEST_SIMILARITY + (1 - _LOWEST_SIMILARITY) * cast.number(0, 999) / 1000
-            entities = self.world.entities("train")
-            content, facts["similarity"] = edits.near_duplicate(cast, entities, kept[planned.original].content, target)
+            content, facts["similarity"] = self._near_duplicate(cast, kept[planned.original].content, target)
         else:
             content = _CONTENTS[planned.kind](cast, world)
         if planned.kind == "leak":

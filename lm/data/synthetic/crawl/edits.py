@@ -13,6 +13,7 @@ from lm.data.synthetic.names import Entities
 
 SHINGLE = 5
 _WORD = re.compile(r"\w+")
+_CAPITALISED = re.compile(r"\b[A-Z][a-z]+")
 _SENTENCE_END = re.compile(r"(?<=[.!?]) ")
 _TOLERANCE = 0.02
 _TRIES = 40
@@ -37,48 +38,47 @@ def _jaccard(a: frozenset[tuple[str, ...]], b: frozenset[tuple[str, ...]]) -> fl
     return common / max(1, len(a) + len(b) - common)
 
 
-def near_duplicate(cast: Cast, entities: Entities, content: Content, target: float) -> tuple[Content, float]:
-    """Returns an edited copy and its similarity to the content, which is near `target` and below 1.
+class NearDuplicates:
+    """Makes near-duplicates of pages about some entities.
 
     The edits keep whatever is told and asked true: people and towns change their names throughout, and sentences of
     prose or whole blocks come and go.
     """
-    edits: tuple[Edit, ...] = (_renaming(entities), _renaming(entities), _shorter, _longer, _without_block)
-    original = shingles(content.text)
-    best, reached = content, 1.0
-    for _ in range(_TRIES):
-        if reached <= target + _TOLERANCE and reached < 1.0:
-            break
-        tried = cast.one(edits)(cast, best)
-        found = _jaccard(original, shingles(tried.text))
-        if target - _TOLERANCE <= found < reached:
-            best, reached = tried, found
-    if reached == 1.0:  # every edit went too far: the smallest there is
-        best = _longer(cast, content)
-        reached = _jaccard(original, shingles(best.text))
-    text = best.text
-    pii = tuple(found for found in content.pii if found.value in text)
-    return best._replace(pii=pii, refrain=content.refrain if content.refrain in text else ""), reached
 
+    def __init__(self, entities: Entities) -> None:
+        self._people, self._places = frozenset(entities.people), frozenset(entities.places)
+        self._edits: tuple[Edit, ...] = (self._rename, self._rename, _shorter, _longer, _without_block)
 
-def _renaming(entities: Entities) -> Edit:
-    """Returns the edit that gives one person or town another name throughout."""
+    def __call__(self, cast: Cast, content: Content, target: float) -> tuple[Content, float]:
+        """Returns an edited copy and its similarity to the content, which is near `target` and below 1."""
+        original = shingles(content.text)
+        best, reached = content, 1.0
+        for _ in range(_TRIES):
+            if reached <= target + _TOLERANCE and reached < 1.0:
+                break
+            tried = cast.one(self._edits)(cast, best)
+            found = _jaccard(original, shingles(tried.text))
+            if target - _TOLERANCE <= found < reached:
+                best, reached = tried, found
+        if reached == 1.0:  # every edit went too far: the smallest there is
+            best = _longer(cast, content)
+            reached = _jaccard(original, shingles(best.text))
+        text = best.text
+        pii = tuple(found for found in content.pii if found.value in text)
+        return best._replace(pii=pii, refrain=content.refrain if content.refrain in text else ""), reached
 
-    def rename(cast: Cast, content: Content) -> Content:
-        names = [word for word in dict.fromkeys(_WORD.findall(content.text)) if word[0].isupper()]
+    def _rename(self, cast: Cast, content: Content) -> Content:
+        """Gives one person or town another name throughout."""
+        names = list(dict.fromkeys(_CAPITALISED.findall(content.text)))
         old = cast.one(names) if names else ""
-        if old in entities.people:
-            new = cast.people(1)[0]
-        elif old in entities.places:
-            new = cast.places(1)[0]
-        else:
+        draw = cast.people if old in self._people else cast.places if old in self._places else None
+        new = draw(1)[0] if draw else ""
+        if not new or new in names:  # two of one name would make questions ambiguous
             return content
         pattern = re.compile(rf"\b{old}\b")
         return content._replace(
             blocks=tuple(block._replace(text=pattern.sub(new, block.text)) for block in content.blocks)
         )
-
-    return rename
 
 
 def _shorter(cast: Cast, content: Content) -> Content:

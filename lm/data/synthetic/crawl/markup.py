@@ -104,18 +104,20 @@ def _byline(cast: Cast) -> str:
 
 
 def _blog(cast: Cast, site: Site, content: Content, render: Render) -> str:
+    article = f'<article class="post">\n{_byline(cast)}{render(content.blocks)}</article>\n'
     return (
-        f'{_header(site)}<main id="content"><article class="post">\n{_byline(cast)}'
-        f'{render(content.blocks)}</article>\n{_SHARE}</main>\n{_comments(cast)}<aside class="sidebar">{_links(cast, "Recent posts", 4)}</aside>\n'
+        f'{_header(site)}<main id="content">{article}{_SHARE}</main>\n'
+        f'{_comments(cast)}<aside class="sidebar">{_links(cast, "Recent posts", 4)}</aside>\n'
     )
 
 
 def _news(cast: Cast, site: Site, content: Content, render: Render) -> str:
     half = len(content.blocks) // 2
+    body = f"{render(content.blocks[:half])}{_advert(cast)}{render(content.blocks[half:])}"
     return (
         f'{_header(site)}<div class="breadcrumb"><a href="/">Home</a> &raquo; <a href="/news">News</a></div>\n'
-        f'<div class="container">{_byline(cast)}<div class="article-body">\n'
-        f'{render(content.blocks[:half])}{_advert(cast)}{render(content.blocks[half:])}</div>\n<div class="related">{_links(cast, "Read also", 5)}</div></div>\n'
+        f'<div class="container">{_byline(cast)}<div class="article-body">\n{body}</div>\n'
+        f'<div class="related">{_links(cast, "Read also", 5)}</div></div>\n'
         '<div class="newsletter"><form><label>Newsletter</label><input type="email"><button>Go</button></form></div>\n'
     )
 

@@ -111,6 +111,8 @@ _DECOYS = (
     "The order number {a}{b}{c}-{b}{a} is printed on the box.",
     "On 2026-0{a}-1{b} at 1{a}:3{b} the {a}{b}{c} tickets were gone.",
     "Between 19{a}{b} and 20{b}{a} the town grew from {b},{a}{c}0 to {c},{a}{b}0 people.",
+    "The parcel has the number {card}, which is no card's.",
+    "The book, ISBN 978-0-{a}{b}{c}{a}-{b}{c}{a}{b}-{c}, was printed in 19{a}{b}.",
 )
 
 
@@ -124,4 +126,6 @@ def planted(cast: Cast) -> tuple[str, Planted]:
 
 def decoy(cast: Cast) -> str:
     """Returns a sentence with numbers that identify nobody."""
-    return cast.one(_DECOYS).format(a=cast.number(1, 9), b=cast.number(0, 9), c=cast.number(1, 9))
+    digits = f"4111{_digits(cast, 11)}"
+    wrong = f"{digits}{(luhn(digits) + cast.number(1, 9)) % 10}"
+    return cast.one(_DECOYS).format(a=cast.number(1, 9), b=cast.number(0, 9), c=cast.number(1, 9), card=wrong)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cache
 
 from lm.data.synthetic.crawl.topics import TOPICS, Topic
 from lm.data.synthetic.grammar import Cast
@@ -116,8 +117,13 @@ class Slots:
 
 def about(cast: Cast, topic: Topic) -> Slots:
     """Returns what fills frames with the words of one topic."""
-    own = topic._asdict() | {"craft": (topic.craft,), "role": (topic.role,), "a_role": (with_article(topic.role),)}
-    return Slots(cast, {**_SHARED, **own})
+    return Slots(cast, _words(topic))
+
+
+@cache
+def _words(topic: Topic) -> Mapping[str, tuple[str, ...]]:
+    alone = {"craft": topic.craft, "role": topic.role, "a_role": with_article(topic.role)}
+    return {**_SHARED, **topic._asdict(), **{slot: (word,) for slot, word in alone.items()}}
 
 
 def sentences(cast: Cast, n: int, *, topics: Sequence[Topic] = TOPICS, frames: Sequence[str] = FRAMES) -> list[str]:

@@ -26,13 +26,12 @@ def http_response(status: str, headers: Mapping[str, str], body: bytes) -> bytes
 
 
 def record(kind: str, identity: str, date: str, headers: Mapping[str, str], block: bytes) -> bytes:
-    """Returns one record, compressed: a WARC head with the block's length and digest, and the block."""
+    """Returns one record, compressed: a WARC head with the block's length, and the block."""
     fields = {
         "WARC-Type": kind,
         "WARC-Date": date,
         "WARC-Record-ID": identity,
         **headers,
-        "WARC-Block-Digest": digest(block),
         "Content-Length": str(len(block)),
     }
     head = "WARC/1.0\r\n" + "".join(f"{name}: {value}\r\n" for name, value in fields.items()) + "\r\n"
@@ -62,9 +61,10 @@ class Writer:
             "WARC-Target-URI": url,
             "WARC-Concurrent-To": request,
             "WARC-Payload-Digest": digest(body),
+            "WARC-Block-Digest": digest(block := head + body),
             "Content-Type": _HTTP.format("response"),
         }
-        self._write("response", identity, date, self._common | fields, head + body)
+        self._write("response", identity, date, self._common | fields, block)
         return self._records - 1
 
     def _write(self, kind: str, identity: str, date: str, headers: Mapping[str, str], block: bytes) -> None:
