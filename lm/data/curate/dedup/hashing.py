@@ -64,8 +64,9 @@ def hash_words(texts: Iterable[str]) -> Words:
     """Returns the hashed words of `texts`; a text of symbols alone is one word, a blank one has none."""
     hashes, counts, owners = [np.zeros(0, np.uint64)], [np.zeros(0, np.int64)], [-1]
     symbols: dict[int, int] = {}
+    scratch = np.empty((2, _BATCH_CHARACTERS), np.int64)  # else fresh pages for every batch cost a third of the time
     for pieces, of_texts in _batches(texts):
-        found, starts = _batch_words(pieces)
+        found, starts = _batch_words(pieces, scratch)
         bounds = np.cumsum([0, *map(len, pieces)]) + np.arange(len(pieces) + 1)
         in_piece = np.diff(np.searchsorted(starts, bounds))
         hashes.append(found)
@@ -159,21 +160,24 @@ def _pieces(text: str) -> Iterator[str]:
     yield text[start:]
 
 
-def _batch_words(pieces: list[str]) -> tuple[np.ndarray, np.ndarray]:
+def _batch_words(pieces: list[str], scratch: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Returns the hashes of the words of all pieces, and where each starts in "\\n".join(pieces).
 
     A word's hash is a polynomial of its letters in `_BASE`, modulo 2**64: summed with the powers of the position in the
     batch, and brought back to the word's own start by the inverse power.
     """
     points = np.frombuffer("\n".join(pieces).encode("utf-32-le", "surrogatepass"), np.dtype("<u4"))
-    letters = _letters()[points.astype(np.intp)]  # thrice as fast as with the points themselves
-    inside = letters != 0
-    inside[1:] &= (letters[:-1] == 0) | ((letters[1:] | letters[:-1]) >= _ALONE)
-    starts = np.flatnonzero(inside)
+    places, sums = scratch[:, : points.size]
+    places[:] = points  # np.take is thrice as fast with places than with the points themselves
+    letters = np.take(_letters(), places, mode="clip")
+    alone = letters >= _ALONE
+    starts = letters != 0
+    starts[1:] &= (letters[:-1] == 0) | alone[1:] | alone[:-1]
+    starts = np.flatnonzero(starts)
     if not starts.size:
         return np.zeros(0, np.uint64), starts
     powers, inverses = _powers()
-    sums = np.cumsum(letters * powers[: letters.size])
+    sums = np.cumsum(np.multiply(letters, powers[: letters.size], out=places.view(np.uint64)), out=sums.view(np.uint64))
     before = np.append(sums[starts] - letters[starts] * powers[starts], sums[-1])
     return mix(np.diff(before) * inverses[starts]), starts
 

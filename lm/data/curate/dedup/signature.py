@@ -25,8 +25,8 @@ EMPTY = np.uint32(0xFFFFFFFF)  # the slots of a document without words
 # Rounds cost (shingles), and what they leave empty costs (shingles x slots): about balanced for 50 to 500 shingles.
 _SLOTS_PER_ROUND = 64
 _MIN_ROUNDS = 4
-# What is signed at a time: for few slots the arrays stay in a core's cache, for many numpy's overhead is spread.
-_BATCH_SLOTS = 1 << 16
+# What is signed at a time: little enough for arrays to stay in a cache and be used again, enough to spread overhead.
+_BATCH_SLOTS = 1 << 14
 _MIN_BATCH = 32
 
 
