@@ -20,11 +20,11 @@ class Item(NamedTuple):
     passages: tuple[str, ...]
 
 
-def read_items(path: Path, keys: tuple[str, ...] = ()) -> Iterator[Item]:
+def read_items(path: Path, keys: tuple[str, ...] = (), name: str = "") -> Iterator[Item]:
     """Reads GSM8K, HumanEval, ARC and MMLU as they are published, other JSON Lines by `keys`, or an item a line.
 
     `.jsonl`/`.json`: a layout known by its keys, or the values of `keys`; `.csv`: MMLU (question, four choices,
-    answer); `.txt`: an item a line. Each may end in `.gz` or `.zst`.
+    answer); `.txt`: an item a line. Each may end in `.gz` or `.zst`. `name` stands for FILE, else the file's name.
 
     Raises:
         UserError: another suffix, a record of no known layout, no item at all.
@@ -36,7 +36,7 @@ def read_items(path: Path, keys: tuple[str, ...] = ()) -> Iterator[Item]:
     with compressed.open_binary(path) as stream:
         lines = io.TextIOWrapper(stream, encoding="utf-8-sig", newline="")
         for number, passages in enumerate(_READERS[suffix](lines, path, keys)):
-            yield Item(f"{path.name}#{number}", passages)
+            yield Item(f"{name or path.name}#{number}", passages)
     if number < 0:
         raise UserError(f"{path}: holds no item; give a benchmark file that does")
 
@@ -55,15 +55,19 @@ def _read_jsonl(lines: io.TextIOWrapper, path: Path, keys: tuple[str, ...]) -> I
             yield passages
 
 
-def _passages(record: Any, keys: tuple[str, ...]) -> tuple[str, ...] | None:
-    """Returns what an item is known by: its question, with and without choices, its worked answer or solution."""
+def _passages(record: object, keys: tuple[str, ...]) -> tuple[str, ...] | None:
+    """Returns what an item is known by: its question, with and without choices, and its worked answer.
+
+    Solutions in code are left out: most are a loop that many programs have.
+    """
     if not isinstance(record, dict):
         return None
     if keys:
         return tuple(_text(record[key]) for key in keys) if all(key in record for key in keys) else None
     if "prompt" in record and "canonical_solution" in record:  # HumanEval
-        return record["prompt"], record["canonical_solution"]
-    question, choices = record.get("question"), record.get("choices")
+        return (record["prompt"],)
+    question: Any = record.get("question")
+    choices: Any = record.get("choices")
     if isinstance(question, dict):  # ARC as first published
         question, choices = question.get("stem"), question.get("choices")
     if isinstance(question, str) and choices:

@@ -14,6 +14,7 @@ import hashlib
 import io
 import re
 import unicodedata
+import zipfile
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -60,8 +61,8 @@ def normalised_words(text: str) -> list[str]:
 class Index:
     """The runs of `ngram` words of every passage of every item, as sorted hashes.
 
-    A passage p is of item `items[p]` and has `lengths[p]` words. The run with hash `grams[g]` begins at word `places[o]`
-    of passage `owners[o]` for o in [starts[g], starts[g + 1]). `skipped` items have no passage of `min_words` words.
+    A passage p is of item `items[p]` and has `lengths[p]` words. The run with hash `grams[g]` begins at word
+    `places[o]` of passage `owners[o]` for o in [starts[g], starts[g + 1]). `skipped` items had no passage long enough.
     """
 
     ngram: int
@@ -134,48 +135,48 @@ class Index:
         """
         try:
             with np.load(path, allow_pickle=False) as file:
+                names, vocabulary = (tuple(file[key].tobytes().decode().split("\n")) for key in _TEXTS)
                 arrays = {key: file[key] for key in _ARRAYS}
-                texts = {key: tuple(file[key].tobytes().decode().split("\n")) for key in _TEXTS}
-                return cls(ngram=int(file["ngram"]), skipped=int(file["skipped"]), **arrays, **texts)
-        except (ValueError, KeyError, EOFError, OSError) as error:
+                ngram, skipped = int(file["ngram"]), int(file["skipped"])
+                return cls(ngram=ngram, skipped=skipped, names=names, vocabulary=vocabulary, **arrays)
+        except (ValueError, KeyError, EOFError, OSError, zipfile.BadZipFile) as error:
             raise UserError(f"{path}: no index of benchmarks ({error}); build it again") from error
 
-    def find(self, words: Sequence[str], coverage: float) -> list[Leak]:
-        """Returns the places in a text's normalised words where at least `coverage` of a passage's words are.
+    def find(self, words: Sequence[str], coverage: float, min_covered: int) -> list[Leak]:
+        """Returns the places in a text's normalised words where enough of a passage's words are.
 
+        Enough is a share of `coverage`, and `min_covered` words or all of them: most of a few words is a common phrase.
         In order of their start; one item may be found more than once, and by more than one of its passages.
         """
         owners, places, positions = self._hits(words)
-        spans = np.minimum(self.lengths, self.ngram)
-        # cheap, and keeps nearly nothing: enough different runs to cover that much, were they all apart
+        needed = np.maximum(np.ceil(coverage * self.lengths - 1e-9), np.minimum(self.lengths, min_covered))
+        # cheap, and keeps nearly nothing: enough different runs to cover that many words, were they all apart
         pairs = np.unique(owners.astype(np.int64) << 32 | places)
         runs = np.bincount(pairs >> 32, minlength=len(self.lengths))
         leaks: list[Leak] = []
-        for passage in np.flatnonzero((runs > 0) & (runs * spans >= coverage * self.lengths)):
+        for passage in np.flatnonzero((runs > 0) & (runs * np.minimum(self.lengths, self.ngram) >= needed)):
             mine = owners == passage
-            leaks += self._leaks(int(passage), positions[mine], places[mine], coverage, len(words))
+            leaks += self._leaks(int(passage), positions[mine], places[mine], int(needed[passage]), len(words))
         return sorted(leaks, key=lambda leak: (leak.start, leak.stop, leak.name))
 
-    def _leaks(
-        self, passage: int, positions: np.ndarray, places: np.ndarray, coverage: float, end: int
-    ) -> Iterator[Leak]:
-        """Slides a window over the hits of one passage (positions ascend), and yields the best of those that overlap."""
+    def _leaks(self, passage: int, positions: np.ndarray, places: np.ndarray, needed: int, end: int) -> Iterator[Leak]:
+        """Slides a window over one passage's hits (positions ascend), and yields the best of those that overlap."""
         length = int(self.lengths[passage])
         span = min(self.ngram, length)
         width = int(np.ceil(_WINDOW * length)) - span
         stops = np.searchsorted(positions, positions + width, side="right")
         words = places[:, None] + np.arange(span)
-        shares = np.array([np.unique(words[at:stop]).size for at, stop in enumerate(stops)]) / length
+        covered = [np.unique(words[at:stop]).size for at, stop in enumerate(stops)]
         at = 0
-        while at < len(shares):
-            if shares[at] < coverage:
+        while at < len(covered):
+            if covered[at] < needed:
                 at += 1
                 continue
-            best = at + int(np.argmax(shares[at : stops[at]]))
+            best = at + int(np.argmax(covered[at : stops[at]]))
             last = int(stops[best]) - 1
             start = max(0, int(positions[best] - places[best]))
             stop = min(end, int(positions[last] + length - places[last]))
-            yield Leak(self.names[self.items[passage]], float(shares[best]), start, stop)
+            yield Leak(self.names[self.items[passage]], covered[best] / length, start, stop)
             at = int(np.searchsorted(positions, positions[last], side="right"))
 
     def _hits(self, words: Sequence[str]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
