@@ -154,6 +154,7 @@ def _view(run: Record) -> dict[str, Any]:
         "figures": _figures(run) if run.metrics else {},
         "window": figures.smoothing_window(len(run.series("train/loss")[0])),
         "validation": validation.in_training(run),
+        "headline_scores": validation.newest(run),
         "by_source": validation.table(run),
         "samples": run.samples,
         "evaluation": _evaluation(run),

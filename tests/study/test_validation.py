@@ -122,5 +122,6 @@ def test_the_page_shows_both(mixture: record.Record, monkeypatch: pytest.MonkeyP
     html = report.write(tmp_path).read_text()
     assert html.index("Validation loss by source") < html.index("as mixed in training")
     assert "the first 50 of 200 held-out tokens each time" in html
+    assert "Of the model at step 40 on all held-out text." in html
     assert "the run’s validation split: all held-out text" in html
     assert (tmp_path / runs.REPORT).is_file()
