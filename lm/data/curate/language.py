@@ -14,7 +14,7 @@ from lm.common.errors import UserError
 from lm.data.curate.document import Document, Dropped
 
 UNDETERMINED = "und"  # ISO 639-2
-_CHARACTERS = 1200  # enough to be sure of a language; more would only take time
+_CHARACTERS = 900  # enough to be sure of a language; more would only take time
 _PLACES = 3
 
 

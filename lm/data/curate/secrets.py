@@ -65,7 +65,7 @@ _SECRETS = (
         ("PRIVATE KEY",),
         re.compile(
             r"""-----BEGIN[ ](?:[A-Z0-9]+[ ])*PRIVATE[ ]KEY(?:[ ]BLOCK)?-----(?:
-                  [\w+/=\s\\:,.()"'-]{40,20000}?-----END[ ](?:[A-Z0-9]+[ ])*PRIVATE[ ]KEY(?:[ ]BLOCK)?-----
+                  (?:[\w+/=\s\\:,.()"']|-(?!-)){40,20000}?-----END[ ](?:[A-Z0-9]+[ ])*PRIVATE[ ]KEY(?:[ ]BLOCK)?-----
                 | (?:[\s\\nr"'+>#*]*[A-Za-z0-9+/=]{32,})+)""",
             re.VERBOSE,
         ),
@@ -92,7 +92,7 @@ _SECRETS = (
     _token(r"AIza[A-Za-z0-9_-]{35}", "AIza"),
     _token(r"ya29\.[A-Za-z0-9_-]{20,500}", "ya29."),
     _token(r"GOCSPX-[A-Za-z0-9_-]{28}", "GOCSPX-"),
-    _token(r"sk-(?:proj-|svcacct-|ant-)?(?=[A-Za-z_-]*[0-9])[A-Za-z0-9_-]{32,250}", "sk-"),
+    _token(r"sk-(?:proj-|svcacct-|ant-)?(?=[A-Za-z_-]{0,80}[0-9])[A-Za-z0-9_-]{32,250}", "sk-"),
     _token(r"hf_[A-Za-z0-9]{30,50}", "hf_"),
     _token(r"npm_[A-Za-z0-9]{36}", "npm_"),
     _token(r"pypi-AgE[A-Za-z0-9_-]{50,500}", "pypi-AgE"),
@@ -114,7 +114,8 @@ _SECRETS = (
     _Secret(
         ("earer ", "asic "),
         re.compile(
-            r"(?:[Bb]earer|[Aa]uthorization\W{1,4}[Bb]asic) (?P<secret>(?=[A-Za-z._~+/=-]*[0-9])[\w.~+/=-]{16,2000})"
+            r"(?:[Bb]earer|[Aa]uthorization\W{1,4}[Bb]asic) "
+            r"(?P<secret>(?=[A-Za-z._~+/=-]{0,80}[0-9])[\w.~+/=-]{16,2000})"
         ),
     ),
 )  # fmt: skip

@@ -39,8 +39,9 @@ _BARE = re.compile(
     rf"[(0-9](?<![\w$€£/{_DASH}].)(?<![0-9][.,].)(?={_DIGITS}{{6}})(?:{_GAP}{{0,2}}[0-9]){{6,14}}{_END}{_EXTENSION}"
 )
 _SAID = re.compile(
-    r"""(?ix)(?:\b(?:tel|telephone|telefon\w*|tél|téléphone|teléfono|telefone|telefono|phone|call|dial|text|sms|fax
-        |mobile|mobil|cell|cellphone|celular|móvil|portable|handy|hotline|helpline|whatsapp|landline|rufnummer|тел|телефон)
+    r"""(?ix)(?:\b(?:tel|telephone|telefon\w*|tél|téléphone|teléfono|telefone|telefono|phone|call|dial|sms|fax
+        |text[ ](?:me|us)|mobile|mobil|cell|cellphone|celular|móvil|portable|handy|hotline|helpline|whatsapp|landline
+        |rufnummer|тел|телефон)
         |电话|手机|電話|携帯)
         (?:[\s.:=()"'+、：-]|numbers?|no|nr|num|us|me|him|her|at|on|is|or|line|fax|номер|号码|番号){0,10}$"""
 )
@@ -55,6 +56,7 @@ _DATE = re.compile(
       | (?:19|20)[0-9]{2}([./-])(?:0?[1-9]|1[012])\2(?:0?[1-9]|[12][0-9]|3[01]))(?![0-9]|[./-][0-9])""",
     re.VERBOSE,
 )
+_POSTCODE = re.compile(r"[0-9]{5}-[0-9]{4}$")  # of the United States, some of which begin with 0
 
 
 def find_phones(text: str) -> Spans:
@@ -74,7 +76,7 @@ def _shaped(text: str) -> Spans:
             surplus = _surplus(abroad)
             if surplus is not None:
                 yield start, stop - surplus
-        elif match["national"] is None or _is_national(match[0]):
+        elif match["national"] is None or _is_national(f"0{match['national']}"):
             yield start, stop
 
 
@@ -112,7 +114,13 @@ def _behind(number: str, count: int) -> int | None:
 def _is_national(number: str) -> bool:
     """Says whether digits that begin with one 0 are grouped as a phone number, not as a date or a decimal."""
     digits, gaps = re.sub(r"[^0-9]", "", number), re.findall(r"[^0-9]+", number)
-    return 9 <= len(digits) <= 12 and len(set(gaps[1:])) <= 1 and not _is_decimal(number) and not _DATE.match(number)
+    return (
+        9 <= len(digits) <= 12
+        and len(set(gaps[1:])) <= 1
+        and not _is_decimal(number)
+        and not _POSTCODE.match(number)
+        and not _DATE.match(number)
+    )
 
 
 def _is_decimal(number: str) -> bool:
