@@ -16,7 +16,7 @@ import sys
 import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
-from itertools import chain
+from itertools import chain, compress
 from typing import TYPE_CHECKING
 
 from lm.data.curate import english
@@ -43,13 +43,11 @@ def sentence_starts(words: Sequence[str]) -> list[int]:
     if not words:
         return []
     starts, count = [0], len(words)
-    for place, word in enumerate(words):
-        if word in SENTENCE_ENDS:
-            following = place + 1
-            while following < count and _is_closing(words[following]):
-                following += 1
-            if following < count and words[following] not in SENTENCE_ENDS:
-                starts.append(following)
+    for following in compress(range(1, count), map(SENTENCE_ENDS.__contains__, words)):
+        while following < count and _is_closing(words[following]):
+            following += 1
+        if following < count and words[following] not in SENTENCE_ENDS:
+            starts.append(following)
     return starts
 
 
