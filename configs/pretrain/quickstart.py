@@ -1,4 +1,4 @@
-"""The quickstart's model: half real code and prose from the interpreter's own library, half a generated world.
+"""The quickstart's model: real code and prose from the interpreter's own library, and more of a generated world.
 
 lm quickstart --workdir=runs/quickstart
 

@@ -17,6 +17,7 @@ from ml_collections import ConfigDict, config_dict
 from lm.common import config as configs
 from lm.common import manifest
 from lm.common.errors import UserError
+from lm.data import mixture
 from lm.data import tokenizer as tokenizers
 from lm.data.readers import Documents, open_documents
 from lm.data.readers.tokens import FORMATS as TOKEN_FORMATS
@@ -26,6 +27,8 @@ from lm.data.split import split
 from lm.data.tokenizer import ids
 
 ONE_SOURCE = "text"
+# Keys of the data section that are kept otherwise in a manifest of shards, or do not change what they are.
+_NOT_OF_SHARDS = ("workers", "mixture", "path", "temperature", "max_epochs")
 
 
 def defaults() -> ConfigDict:
@@ -33,7 +36,9 @@ def defaults() -> ConfigDict:
     return ConfigDict(
         {
             "path": "",  # a file, a folder, hf://datasets/…, builtin:stdlib, builtin:world, or a shard directory
-            "mixture": {},  # or several: mixture.NAME.path and mixture.NAME.weight, its share of the training examples
+            "mixture": {},  # or several: mixture.NAME.path and, for all or none, .weight: its share of training
+            "temperature": 1.0,  # where no weights are given: 1 mixes sources by size, more mixes them more evenly
+            "max_epochs": 0.0,  # no source is read more often in a run, others more in its place; 0 is no cap
             "format": "auto",  # by suffix; or txt, jsonl, parquet, arrow, code, nanogpt, megatron, arrow_tokens
             "text_key": "text",  # of JSONL, parquet and Arrow: the field that holds the text
             "token_key": "input_ids",  # of token files in Arrow or parquet: the field that holds the ids
@@ -70,12 +75,15 @@ def paths(data: Any) -> dict[str, str]:
     for name, source in data.mixture.items():
         if not isinstance(source, Mapping | ConfigDict):
             raise UserError(f"data.mixture.{name}={source!r}: give data.mixture.{name}.path and .weight")
-        if set(source) != {"path", "weight"}:
+        if set(source) not in ({"path"}, {"path", "weight"}):
             raise UserError(f"data.mixture.{name}: has {', '.join(source) or 'nothing'}; give path and weight, no more")
+        if set(source) != set(next(iter(data.mixture.values()))):
+            raise UserError(f"data.mixture.{name}: give every source a weight, or none (then they mix by size)")
         if not isinstance(source["path"], str):
             raise UserError(f"data.mixture.{name}.path={source['path']!r}: not a path; a folder of that name is ./NAME")
-        if not isinstance(source["weight"], int | float) or not 0 <= source["weight"] < math.inf:
-            raise UserError(f"data.mixture.{name}.weight={source['weight']!r}: give a number, 0 or more")
+        weight = source.get("weight", 0)
+        if not isinstance(weight, int | float) or not 0 <= weight < math.inf:
+            raise UserError(f"data.mixture.{name}.weight={weight!r}: give a number, 0 or more")
     return {ONE_SOURCE: data.path} if data.path else {name: source["path"] for name, source in data.mixture.items()}
 
 
@@ -90,9 +98,15 @@ def is_shards(data: Any) -> bool:
         return False
 
 
-def weights(shards: Shards) -> dict[str, float] | None:
-    """Returns each source's share of the training examples; None, by size, where there is no mixture."""
-    return shards.manifest.config.get("weights") or None
+def weights(shards: Shards, data: Any, budget: int) -> dict[str, float]:
+    """Returns each source's share of a run of `budget` tokens.
+
+    Raises:
+        UserError: see `mixture.shares`.
+    """
+    tokens = {source.name: source.n_tokens for source in shards.sources("train")}
+    given = shards.manifest.config.get("weights", {})
+    return mixture.shares(tokens, given, temperature=data.temperature, max_epochs=data.max_epochs, budget=budget)
 
 
 def adopt(data: Any, tokenizer: Any, shards: Shards) -> list[str]:
@@ -191,9 +205,9 @@ def prepare_shards(data: Any, splits: Splits, tokenizer_dir: Path, output: Path)
     Raises:
         UserError: see `write_shards`; or `output` holds shards made otherwise.
     """
-    config = {key: value for key, value in configs.to_dict(data).items() if key not in ("workers", "mixture", "path")}
+    config = {key: value for key, value in configs.to_dict(data).items() if key not in _NOT_OF_SHARDS}
     config["paths"] = paths(data)
-    config["weights"] = {name: float(source["weight"]) for name, source in data.mixture.items()}
+    config["weights"] = {name: float(source["weight"]) for name, source in data.mixture.items() if "weight" in source}
     inputs = splits.inputs() | {"tokenizer": manifest.fingerprint_stage(tokenizer_dir)}
     if manifest.find_same(output, "shard", config=config, inputs=inputs) is None:
         options = {"config": config, "inputs": inputs, "bos": data.bos, "eos": data.eos}

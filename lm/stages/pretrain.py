@@ -226,19 +226,21 @@ def _describe(cfg: ConfigDict, output: Path) -> None:
 
 def _epochs(cfg: ConfigDict, data: Shards | Splits, model: ModelConfig, examples: int) -> tuple[dict[str, float], str]:
     """Returns the epochs of each source, as far as they can be told before it is read, and what was assumed."""
-    from lm.data import prepare
+    from lm.data import mixture, prepare
     from lm.data.shards import Shards, training_examples
     from lm.train import repetition
 
     if isinstance(data, Shards):
-        ordered = training_examples(
-            data, "train", seq_len=model.max_seq_len, seed=cfg.train.seed, weights=prepare.weights(data)
-        )
+        weights = prepare.weights(data, cfg.data, examples * model.max_seq_len)
+        ordered = training_examples(data, "train", seq_len=model.max_seq_len, seed=cfg.train.seed, weights=weights)
         return ordered.epochs(examples), ""
     if data.is_tokens:
         return {}, ""
     sizes = {name: source.size_bytes() for name, source in data.train.items()}
-    weights = {name: source["weight"] for name, source in cfg.data.mixture.items()} or None
+    given = {name: source["weight"] for name, source in cfg.data.mixture.items() if "weight" in source}
+    known = given or all(sizes.values())
+    # Sizes in bytes stand for tokens; without a cap, which a guess at tokens could break where the run does not.
+    shares = mixture.shares(sizes, given, temperature=cfg.data.temperature) if known else None
     n_bytes = prepare.bytes_per_token(cfg.tokenizer) or repetition.ASSUMED_BYTES_PER_TOKEN
-    epochs = repetition.estimate(sizes, weights, examples * model.max_seq_len, n_bytes)
+    epochs = repetition.estimate(sizes, shares, examples * model.max_seq_len, n_bytes)
     return epochs, f"if files are plain text of {n_bytes:.1f} bytes a token"

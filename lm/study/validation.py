@@ -106,7 +106,7 @@ def _tokens(run: Record, split: str) -> dict[str, int]:
 def _shares(run: Record, split: str) -> dict[str, float]:
     """Returns each source's share: of the training examples by the mixture's weights, else of the split's tokens."""
     weights: Mapping[str, float] = _tokens(run, split)
-    if split == "train" and run.data and (given := run.data.config.get("weights")):
+    if split == "train" and (given := run.facts.get("shares")):
         weights = {name: given.get(name, 0.0) for name in weights}
     return {name: weight / sum(weights.values()) for name, weight in weights.items()}
 

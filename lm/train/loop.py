@@ -50,6 +50,7 @@ class Task:
     log_every: int
     eval_every: int
     checkpoint_every: int
+    shares: dict[str, float]  # of the training tokens, by source
     bytes_per_token: float
 
 

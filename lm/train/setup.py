@@ -125,7 +125,7 @@ def make_task(cfg: ConfigDict, model: ModelConfig, shards: Shards) -> Task:
     """
     train = cfg.train
     mesh, optimizer, batch_plan = _make_parts(cfg)
-    weights = prepare.weights(shards)
+    weights = prepare.weights(shards, cfg.data, batch_plan.total(train.steps) * model.max_seq_len)
     return Task(
         model=model,
         optimizer=optimizer,
@@ -140,6 +140,7 @@ def make_task(cfg: ConfigDict, model: ModelConfig, shards: Shards) -> Task:
         log_every=train.log_every,
         eval_every=train.eval_every,
         checkpoint_every=train.checkpoint_every,
+        shares=weights,
         bytes_per_token=shards.bytes_per_token("train", weights),
     )
 
@@ -154,6 +155,7 @@ def facts(model: ModelConfig, derived: list[sizing.Derived], task: Task, shards:
         "n_params": cost.n_params(model),
         "flops_per_token": cost.flops_per_token(model, model.max_seq_len),
         "tokens": examples * model.max_seq_len,
+        "shares": task.shares,
         "epochs": task.examples.epochs(examples),
         "mesh": dict(task.mesh.shape),
         "devices": f"{jax.device_count()} × {jax.devices()[0].device_kind}",

@@ -15,7 +15,6 @@ import pytest
 
 from lm import cli
 from lm.common import manifest
-from lm.data import prepare
 from lm.data.shards import Shards, training_examples
 from lm.train import run as runs
 
@@ -58,13 +57,34 @@ def test_a_mixture_draws_each_source_by_its_weight(tmp_path: Path) -> None:
     config = runs.read_config(tmp_path / "run")
     assert config["data"]["mixture"]["books"] == {"path": str(books), "weight": 3}
     shards = Shards.open(tmp_path / "run" / runs.SHARDS)
-    examples = training_examples(shards, "train", seq_len=SEQ_LEN, seed=0, weights=prepare.weights(shards))
+    shares = facts(tmp_path / "run")["shares"]
+    assert shares == {"wiki": 0.25, "books": 0.75}
+    examples = training_examples(shards, "train", seq_len=SEQ_LEN, seed=0, weights=shares)
     drawn = Counter(examples.provenance(index)["source"] for index in range(STEPS * BATCH))
     assert drawn == {"wiki": STEPS * BATCH / 4, "books": 3 * STEPS * BATCH / 4}
     tokens = {source.name: source.n_tokens for source in shards.sources("train")}
     assert facts(tmp_path / "run")["epochs"] == {
         name: pytest.approx(count * SEQ_LEN / tokens[name]) for name, count in drawn.items()
     }
+
+
+def test_a_mixture_without_weights_keeps_to_its_temperature_and_its_cap(tmp_path: Path) -> None:
+    wiki, books = write_text(tmp_path / "wiki.txt", 0, lines=80), write_text(tmp_path / "books.txt", 1, lines=4)
+    sources = (f"--config.data.mixture.wiki.path={wiki}", f"--config.data.mixture.books.path={books}")
+    options = (
+        *sources,
+        "--config.tokenizer.kind=char",
+        "--config.data.temperature=1e9",
+        "--config.data.max_epochs=0.5",
+    )
+    pretrain(tmp_path / "run", *options)
+    run = facts(tmp_path / "run")
+    books_tokens = Shards.open(tmp_path / "run" / runs.SHARDS).sources("train")[0].n_tokens
+    assert run["shares"]["books"] == pytest.approx(0.5 * books_tokens / (STEPS * BATCH * SEQ_LEN))
+    assert run["shares"]["books"] < 0.4  # and not the half that the temperature asks for
+    assert run["epochs"]["books"] == pytest.approx(0.5, abs=0.1)
+    with_weight = "--config.data.mixture.wiki.weight=1"
+    assert cli.main(["pretrain", *SMALL, *sources, with_weight, f"--workdir={tmp_path / 'no'}"]) == 2
 
 
 def test_a_tokenizer_made_before_is_the_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

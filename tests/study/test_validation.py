@@ -33,14 +33,18 @@ def mixture(finished: Path) -> record.Record:
         split: {n: {"tokens": t, "documents": 1, "bytes": 2 * t, "files": []} for n, t in tokens.items()}
         for split, tokens in TOKENS.items()
     }
-    data = dataclasses.replace(
-        run.data, config={**run.data.config, "weights": WEIGHTS}, counts={**run.data.counts, "splits": splits}
-    )
+    data = dataclasses.replace(run.data, counts={**run.data.counts, "splits": splits})
+    facts = {**run.facts, "shares": WEIGHTS}
     metrics = [{**line, **by_source(50 / line["step"])} if "val/loss" in line else line for line in run.metrics]
     perplexity = {**run.evaluation["perplexity"], **by_source(), "max_tokens": 0}
     config = {**run.config, "train": {**run.config["train"], "eval_tokens": 50}}
     return dataclasses.replace(
-        run, data=data, metrics=metrics, config=config, evaluation={**run.evaluation, "perplexity": perplexity}
+        run,
+        data=data,
+        facts=facts,
+        metrics=metrics,
+        config=config,
+        evaluation={**run.evaluation, "perplexity": perplexity},
     )
 
 
@@ -89,9 +93,8 @@ def test_the_table_weighs_sources_as_the_text_does_and_as_training_did(mixture: 
     assert rows["as mixed in training"].loss == 0.75 * 2.0 + 0.25 * 1.0
 
 
-def test_without_weights_training_takes_the_text_as_it_is(mixture: record.Record) -> None:
-    assert mixture.data is not None
-    run = dataclasses.replace(mixture, data=dataclasses.replace(mixture.data, config={"weights": {}}))
+def test_a_run_that_tells_no_shares_took_the_text_as_it_is(mixture: record.Record) -> None:
+    run = dataclasses.replace(mixture, facts={key: fact for key, fact in mixture.facts.items() if key != "shares"})
     assert [row.trained for row in validation.table(run)][:2] == [0.25, 0.75]
 
 
