@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
 from dataclasses import dataclass, fields
-from functools import cache
-from typing import Any, ClassVar
+from functools import cached_property
+from typing import Any, ClassVar, NamedTuple
 
 from lm.common.errors import UserError
 from lm.data.curate.document import Document, Dropped
+
+_LETTERS = re.compile(r"[^\W\d_]+")
 
 
 class Values:
@@ -34,45 +36,57 @@ class RuleSet:
     values: ClassVar[type[Values]]
 
     def __post_init__(self) -> None:
-        for field, _, _ in _limits(type(self)):
+        for field in _limits_of(self):
             limit = getattr(self, field)
             if limit is not None and (isinstance(limit, bool) or not isinstance(limit, int | float)):
                 raise UserError(f"{self.name}.{field}: {limit!r} must be a number, or None for no limit")
-            other = getattr(self, field.replace("min_", "max_", 1), None) if field.startswith("min_") else None
-            if limit is not None and other is not None and limit > other:
-                raise UserError(
-                    f"{self.name}.{field}: {limit} is above max_{field[4:]} ({other}); nothing would be kept"
-                )
+        for rule, value, limit, least in self._checks:
+            most = getattr(self, f"max_{value}", None) if least else None
+            if most is not None and limit > most:
+                raise UserError(f"{rule}: {limit} is above max_{value} ({most}); nothing would be kept")
 
     def __call__(self, document: Document) -> Document | Dropped:
         return self.broken(self.values(document, self)) or document
 
     def broken(self, values: Values) -> Dropped | None:
         """Returns the first limit that the values of a document break, or None."""
-        for field, measured, least in _limits(type(self)):
-            limit = getattr(self, field)
-            if limit is None:
-                continue
-            value = getattr(values, measured)
+        for rule, name, limit, least in self._checks:
+            value = getattr(values, name)
             if value < limit if least else value > limit:
-                return Dropped(f"{self.name}.{field}", value, limit)
+                return Dropped(rule, value, limit)
         return None
 
     def measure(self, document: Document) -> dict[str, float]:
         """Returns the value that each limit is held against, by rule (such as `gopher_quality.min_words`)."""
         values = self.values(document, self)
-        return {f"{self.name}.{field}": getattr(values, measured) for field, measured in self._set()}
+        return {check.rule: getattr(values, check.value) for check in self._checks}
 
     def limits(self) -> dict[str, float]:
         """Returns each limit by rule."""
-        return {f"{self.name}.{field}": getattr(self, field) for field, _ in self._set()}
+        return {check.rule: check.limit for check in self._checks}
 
-    def _set(self) -> Iterator[tuple[str, str]]:
-        return ((field, measured) for field, measured, _ in _limits(type(self)) if getattr(self, field) is not None)
+    @cached_property
+    def _checks(self) -> tuple[_Check, ...]:
+        return tuple(
+            _Check(f"{self.name}.{field}", field[4:], getattr(self, field), field.startswith("min_"))
+            for field in _limits_of(self)
+            if getattr(self, field) is not None
+        )
 
 
-@cache
-def _limits(kind: type[RuleSet]) -> tuple[tuple[str, str, bool], ...]:
-    """Returns each limit's field, the value it bounds, and whether it is the least that is kept."""
-    names = [entry.name for entry in fields(kind)]
-    return tuple((name, name[4:], name.startswith("min_")) for name in names if name.startswith(("min_", "max_")))
+class _Check(NamedTuple):
+    """A rule, the value that it bounds, and its limit: the least that is kept, or the most."""
+
+    rule: str
+    value: str
+    limit: float
+    least: bool
+
+
+def _limits_of(rules: RuleSet) -> list[str]:
+    return [entry.name for entry in fields(rules) if entry.name.startswith(("min_", "max_"))]
+
+
+def letters(text: str) -> int:
+    """Returns how many characters of a text are letters."""
+    return len("".join(_LETTERS.findall(text)))

@@ -111,11 +111,11 @@ class RepetitionValues(Values):
         return len(self.document.text)
 
     @cached_property
-    def _paragraphs(self) -> Repeats:
+    def _paragraph_repeats(self) -> Repeats:
         return Repeats(_PARAGRAPHS.split(self.document.text.strip()))
 
     @cached_property
-    def _lines(self) -> Repeats:
+    def _line_repeats(self) -> Repeats:
         return Repeats(_LINES.split(self.document.text))
 
     @cached_property
@@ -125,20 +125,20 @@ class RepetitionValues(Values):
     @property
     def duplicate_paragraphs(self) -> float:
         """Share of paragraphs that stood before."""
-        return self._paragraphs.share
+        return self._paragraph_repeats.share
 
     @property
     def duplicate_paragraph_characters(self) -> float:
-        return self._paragraphs.characters / max(1, self.characters)
+        return self._paragraph_repeats.characters / max(1, self.characters)
 
     @property
     def duplicate_lines(self) -> float:
         """Share of lines that stood before."""
-        return self._lines.share
+        return self._line_repeats.share
 
     @property
     def duplicate_line_characters(self) -> float:
-        return self._lines.characters / max(1, self.characters)
+        return self._line_repeats.characters / max(1, self.characters)
 
     def _top(self, n: int) -> float:
         return self._ngrams.top(n) / max(1, self.characters)
