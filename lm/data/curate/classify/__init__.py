@@ -1,0 +1,56 @@
+"""Classifiers of text: toxicity, adult content, spam, quality; trained here, by fastText, or by any language model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from lm.common import manifest
+from lm.common.errors import UserError
+from lm.data.curate.classify import fast_text, generated, linear
+from lm.data.curate.classify.steps import Classified, Scored
+
+__all__ = ["KINDS", "Classified", "Scored", "defaults", "generated", "linear", "make", "trained"]
+
+KINDS = ("toxicity", "adult", "spam", "quality")
+_MODELS = "models"
+
+
+def defaults() -> dict[str, dict[str, Any]]:
+    """Returns the keys of each classifier's section.
+
+    An unset model is trained on the generated corpus: it shows the way, and knows that corpus only.
+    """
+    section: dict[str, Any] = {"model": "", "label": "", "min": 0.0, "max": 0.5}
+    return {kind: {**section, **({"min": 0.5, "max": 1.0} if kind == "quality" else {})} for kind in KINDS}
+
+
+def make(kind: str, section: Any, output: Path) -> Classified:
+    """Returns the step of a kind; a model that is not given is trained below `output`, once.
+
+    Raises:
+        UserError: limits out of order, or a model that is missing or unlike what its name says.
+    """
+    model, label = section["model"], section["label"]
+    if not 0 <= section["min"] <= section["max"] <= 1:
+        raise UserError(f"config.{kind}.min={section['min']}, max={section['max']}: must be 0 ≤ min ≤ max ≤ 1")
+    is_fast_text = model.endswith(fast_text.SUFFIXES)
+    if label and not is_fast_text:
+        raise UserError(f"config.{kind}.label={label}: only fastText models (.bin, .ftz) have labels; leave it empty")
+    if not model:
+        model = str(trained(kind, output))
+    elif not Path(model).exists():
+        raise UserError(f"config.{kind}.model={model}: no such file or folder; `lm classifier` makes one")
+    elif is_fast_text:
+        fast_text.check(model, label)
+    else:
+        linear.load(model)
+    return Classified(kind, model, label, section["min"], section["max"])
+
+
+def trained(kind: str, output: Path) -> Path:
+    """Trains the classifier of a kind on the generated corpus, unless that is done, and returns its directory."""
+    folder = output / _MODELS / kind
+    if manifest.find(folder, linear.STAGE) is None:
+        generated.train(kind, folder, {"kind": kind})
+    return folder
