@@ -25,7 +25,7 @@ def test_sources_by_name() -> None:
 @pytest.mark.parametrize(
     ("source", "message"),
     [
-        ({"path": "w"}, "data.mixture.wiki: has path; give path and weight, no more"),
+        ({"weight": 1}, "data.mixture.wiki: has weight; give path and weight, no more"),
         ({"path": "w", "weight": 1, "size": 2}, "data.mixture.wiki: has path, size, weight; give path and weight"),
         ({}, "data.mixture.wiki: has nothing; give path and weight"),
         (0.5, "data.mixture.wiki=0.5: give data.mixture.wiki.path and .weight"),
@@ -41,6 +41,13 @@ def test_a_source_needs_a_path_and_a_weight(source: Any, message: str) -> None:
     with pytest.raises(UserError) as caught:
         prepare.paths(section({"wiki": source}))
     assert str(caught.value).startswith(message)
+
+
+def test_weights_are_given_to_every_source_or_to_none() -> None:
+    assert prepare.paths(section({"wiki": {"path": "w"}, "books": {"path": "b"}})) == {"wiki": "w", "books": "b"}
+    for first, second in ({"path": "b"}, {"path": "w", "weight": 1}), ({"path": "b", "weight": 1}, {"path": "w"}):
+        with pytest.raises(UserError, match=r"data\.mixture\.wiki: give every source a weight, or none"):
+            prepare.paths(section({"books": first, "wiki": second}))
 
 
 def test_a_path_or_a_mixture() -> None:
