@@ -190,7 +190,10 @@ def _figures(run: Record) -> dict[str, Markup]:
 def _evaluation(run: Record) -> list[dict[str, Any]]:
     """Rows of text scored by `lm eval`: the run's own validation split, or text given by name."""
     own, given = run.evaluation.get("perplexity"), run.evaluation.get("text")
-    rows = [{"text": f"the run’s validation split: {validation.scope(run, own.get('max_tokens', 0))}", **own}] if own else []
+    rows: list[dict[str, Any]] = []
+    if own:
+        part = validation.scope(run, own.get("max_tokens", 0))
+        rows.append({"text": f"the run’s validation split: {part}", **own})
     if given:
         part = f", its first {quantity(given['max_tokens'])} tokens" if given.get("max_tokens") else ""
         rows.append({"text": f"{given['path']}{part}", **given})
