@@ -149,7 +149,7 @@ def find_same(directory: Path, stage: str, *, config: Mapping[str, Any], inputs:
 
 def copy_stage(source: Path, target: Path, stage: str) -> None:
     """Copies a finished stage into another directory, its manifest last; one that is there already is left alone."""
-    if (target / NAME).is_file() and fingerprint_stage(target) == fingerprint_stage(source):
+    if (target / NAME).is_file() and (target / NAME).read_bytes() == (source / NAME).read_bytes():
         return
     target.mkdir(parents=True, exist_ok=True)
     for entry in read(source, stage).files:
@@ -178,5 +178,11 @@ def fingerprint_files(paths: Iterable[Path]) -> str:
 
 
 def fingerprint_stage(directory: Path) -> str:
-    """Returns 16 hex digits that identify a finished stage: the hash of its manifest."""
-    return sha256_file(directory / NAME)[:16]
+    """Returns 16 hex digits that identify what a finished stage made: the same again where it is made again.
+
+    Names and inputs do not count: files are named anew at every attempt, and inputs may have been copied or touched.
+    """
+    made = read(directory)
+    # A stage within a stage has a manifest of its own, which says no more than the files it lists.
+    content = [entry.sha256 for entry in made.files if not entry.name.endswith(f"/{NAME}")]
+    return fingerprint([made.stage, made.config, content])
