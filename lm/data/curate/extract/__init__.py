@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from importlib.util import find_spec
-from typing import Any, Literal, get_args
+from typing import Any, ClassVar, Literal, get_args
 
 from lm.common.errors import UserError
 from lm.data.curate.document import Document, Dropped
-from lm.data.curate.extract.blocks import Page, read_page, size_of
+from lm.data.curate.extract.blocks import Page, read_page, size_of, without_open_links
 from lm.data.curate.extract.charset import decode
 from lm.data.curate.extract.layout import data_tables, nests_of, write
 from lm.data.curate.extract.limits import too_much
@@ -31,7 +31,7 @@ class Extract:
     """
 
     library: Library = "resiliparse"
-    name: str = "extract"
+    name: ClassVar[str] = "extract"
 
     def __post_init__(self) -> None:
         if self.library not in get_args(Library):
@@ -57,7 +57,7 @@ def main_text(html: str) -> tuple[str, str]:
     """Returns a page's title and the text of its main content; the parser is Resiliparse's.
 
     What looks like boilerplate by its names (comments, sidebars, related articles) is left out, unless that leaves
-    next to nothing: a page of comments is about comments.
+    next to nothing: a page of comments is about comments. Nor are links told from text where one was never closed.
     """
     from resiliparse.parse.html import HTMLTree
 
@@ -66,9 +66,11 @@ def main_text(html: str) -> tuple[str, str]:
     page = read_page(normal)
     text = _chosen_text(page)
     if size_of(text) < _ENOUGH:
-        wider = _chosen_text(read_page(normal, doubtful=True))
-        if size_of(wider) > 2 * size_of(text):
-            text = wider
+        closed = without_open_links(normal)
+        for other in (read_page(closed), read_page(closed, doubtful=True)):
+            wider = _chosen_text(other)
+            if size_of(wider) > 2 * size_of(text):
+                text = wider
     return page.title, text
 
 

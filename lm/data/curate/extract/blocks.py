@@ -7,6 +7,7 @@ The parser (Resiliparse's, which repairs markup as browsers do) writes the page 
 from __future__ import annotations
 
 import re
+from collections import Counter
 from dataclasses import dataclass, field
 from functools import lru_cache
 from html import unescape
@@ -20,6 +21,7 @@ _RAW = re.compile(
 _TITLE = re.compile(r"<title[^>]*>([^<]*)</title>")
 _HREF = re.compile(r'(?:^| )href="([^"]*)"')
 _HOME = re.compile(r"(?:https?://[^/]*)?/?(?:\./)?(?:(?:index|default)\.\w+)?")
+_REOPENED = 3  # times that a link is found again, at least, if it was left open
 _EMPTY_LINES = re.compile(r"\n{3,}")
 _BREAK = "\0"  # of a line; no text holds it, the parser lets none through
 
@@ -152,6 +154,12 @@ def read_page(html: str, doubtful: bool = False) -> Page:
                 block.home |= home
     _finish(page)
     return page
+
+
+def without_open_links(html: str) -> str:
+    """Makes links that nobody closed plain text: the parser opens such a link again in each box after it."""
+    times = Counter(_HREF.findall(html))
+    return _HREF.sub(lambda link: "" if times[link[1]] > _REOPENED else link[0], html)
 
 
 @lru_cache(maxsize=1 << 14)

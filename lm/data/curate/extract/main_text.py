@@ -19,6 +19,7 @@ _LABEL_SIZE = 90  # up to which a line may be about the text instead of in it
 _ENDS = tuple(".!?…:;。！？：；।؟۔”»」\"')]")
 _ABOUT = re.compile(
     r"\d{1,2}[:.]\d{2}\b|\b(?:19|20)\d\d\b|[|·•»«→←]|\d+ (?:likes?|views?|comments?|votes?|replies)\b|"
+    r"\d+ (?:minute|hour|day|week|month|year)s? ago\b|"
     r"^(?:posted|published|updated|written|by|von|par|por|от)\b",
     re.IGNORECASE,
 )
@@ -51,7 +52,8 @@ def choose(page: Page, in_data_table: list[bool]) -> list[int]:
     for place in range(start, end):
         block = blocks[place]
         if block.tag in HEADINGS:
-            if 2 * block.linked <= block.size or _names_page(block, title):
+            heads_text = place + 1 < end and blocks[place + 1].tag not in HEADINGS and weights[place + 1]
+            if 2 * block.linked <= block.size or heads_text or _names_page(block, title):
                 kept.append(place)
         elif not dense[block.box] and not labels[place]:
             kept.append(place)
@@ -126,15 +128,15 @@ def _names_page(block: Block, title: str) -> bool:
 
 
 def _heading_before(page: Page, start: int, kept: list[int], title: str) -> list[int]:
-    """The page's heading, where it stands before the main box."""
+    """The page's heading, where it stands before the main box; old pages have it in any element."""
     blocks = page.blocks
     headings = [place for place in kept if blocks[place].tag in HEADINGS]
     if any(blocks[place].tag == "h1" or _names_page(blocks[place], title) for place in headings):
         return []
-    before = [place for place in range(start) if blocks[place].tag in HEADINGS and not blocks[place].home]
-    named = [place for place in before if _names_page(blocks[place], title)]
-    first = [place for place in before if blocks[place].tag == "h1"]
-    return (named or first)[-1:]
+    named = [place for place in range(start) if _names_page(blocks[place], title)]
+    marked = [place for place in named if blocks[place].tag in HEADINGS]
+    first = [place for place in range(start) if blocks[place].tag == "h1" and not blocks[place].home]
+    return (marked or first or named)[-1:]
 
 
 def _without_orphans(page: Page, kept: list[int]) -> list[int]:

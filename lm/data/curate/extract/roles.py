@@ -55,26 +55,28 @@ _WORDS = names(
     "tagcloud postmeta postinfo postmenu postfooter postauthor posttags postprofile userinfo authorbox authorinfo "
     "signature linkback gutter lineno linenos login signin searchbox searchform "
     # what is not shown
-    "hidden modal popup overlay lightbox tooltip offcanvas noprint"
+    "modal popup overlay lightbox tooltip offcanvas noprint"
 )
 # The same in two words (`side-bar`, `sideBar`).
 _PAIRS = names(
     "skip-link skip-to jump-link side-bar site-notice page-nav table-of header-links bottom-bar cc-window sign-up "
     "sign-in opt-in phase-banner banner-ad also-like read-more more-posts more-stories more-articles more-topics "
-    "more-news most-read most-popular most-viewed see-also up-sell up-sells cross-sell cross-sells reply-form answer-form "
-    "post-form edit-link hash-link post-menu post-footer post-meta post-info post-tag post-tags post-taglist "
-    "post-author post-labels post-timestamp post-profile post-nav profile-icons entry-meta entry-utility tag-list tag-cloud "
-    "author-box author-bio author-info about-author user-info user-profile user-details topic-actions line-number "
-    "line-numbers blob-num search-box search-form search-bar sr-only screen-reader no-print"
+    "more-news most-read most-popular most-viewed see-also up-sell up-sells cross-sell cross-sells reply-form "
+    "answer-form post-form edit-link hash-link post-menu post-footer post-meta post-info post-tag post-tags "
+    "post-taglist post-author post-labels post-timestamp post-profile post-nav profile-icons entry-meta "
+    "entry-utility tag-list tag-cloud author-box author-bio author-info about-author user-info user-profile "
+    "user-details topic-actions line-number line-numbers blob-num search-box search-form search-bar sr-only "
+    "screen-reader no-print"
 )
 # Names that mark it only whole: `user` is a profile, `user-guide` is not.
 _WHOLE = names(
-    "author avatar bottom date info legal links meta poster print profile rating reference sign tools user username "
-    "wishlist written-by"
+    "author avatar bottom date hidden info legal links meta poster print profile rating reference sign tools user "
+    "username wishlist written-by"
 )
-# `has-sidebar`, `no-comments`: what stands beside the element.
-_ABOUT_OTHERS = names("has no with without")
+# `has-sidebar`, `no-comments`: what stands beside the element; and a page builder calls all it makes widgets.
+_ABOUT_OTHERS = names("elementor has no with without")
 _KEPT_WORDS = names("admonition footnote footnotes pullquote")
+_TOPIC = re.compile(r"(?<!\S)(?:category|cat|tag)-\S+")  # of a post, not of its box
 _NOT_A_LETTER = re.compile(r"[^a-z]+")
 
 
@@ -97,7 +99,7 @@ def role_of(tag: str, attributes: str) -> Role:
             if value == "complementary":
                 role = Role.DOUBTFUL
         elif name in ("class", "id"):
-            lower = _HUMP.sub("-", value).lower()
+            lower = _TOPIC.sub("", _HUMP.sub("-", value).lower())
             words = _NOT_A_LETTER.split(lower)
             if not _KEPT_WORDS.isdisjoint(words):
                 return Role.CONTENT
