@@ -52,7 +52,7 @@ _LANGUAGES = {
     "objective-c++": ".mm",
     "ocaml": ".ml .mli",
     "pascal": ".pas",
-    "perl": ".pl",
+    "perl": ".pl .pm",
     "php": ".php",
     "powershell": ".ps1",
     "protobuf": ".proto",

@@ -2,29 +2,30 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from lm.data.curate.read.streams import decompressor
 
-_MAGIC = {b"\x1f\x8b\x08": ".gz", b"\x28\xb5\x2f\xfd": ".zst"}
+_MAGIC = {".gz": b"\x1f\x8b\x08", ".zst": b"\x28\xb5\x2f\xfd"}
 _RECORD = b"WARC/"
 _PADDING = b"\r\n\0 "
 _WINDOW_BYTES = 1 << 16
 _PROBE_BYTES = 1 << 10
+_STEP_BYTES = 32
 
 
 class Members:
     """The members of a compressed archive (as a rule, one a record), or the records of a plain one."""
 
-    def __init__(self, raw: Any) -> None:
+    def __init__(self, raw: Any, kind: str) -> None:
+        """Takes an open file and the suffix of its compression, as far as its name tells."""
         self._raw = raw
         self.size: int = raw.seek(0, 2)
         raw.seek(0)
-        self._magic, self._kind = b"\n" + _RECORD, ""
-        head = raw.read(4)
-        for magic, kind in _MAGIC.items():
-            if head.startswith(magic):
-                self._magic, self._kind = magic, kind
+        head = raw.read(len(max(_MAGIC.values(), key=len)))
+        self._kind = next((kind for kind, magic in _MAGIC.items() if head.startswith(magic)), kind)
+        self._magic = _MAGIC.get(self._kind, b"\n" + _RECORD)
 
     def end(self, at: int, start: int) -> int:
         """Returns where the member that holds the record at `at` ends, or where it begins if it has no end.
@@ -69,13 +70,20 @@ class Members:
         """Tells whether a record begins at `at`."""
         self._raw.seek(at)
         head = self._raw.read(_PROBE_BYTES)
-        if self._kind:
-            new, errors = decompressor(self._kind)
-            try:
-                head = new().decompress(head)
-            except errors:
-                return False
-        return head.startswith(_RECORD)
+        return (self._inflated(head) if self._kind else head).startswith(_RECORD)
+
+    def _inflated(self, compressed: bytes) -> bytes:
+        """Returns the first bytes of a member, of which only so much is looked at as these need."""
+        new, errors = decompressor(self._kind)
+        member, head = new(), b""
+        try:
+            for at in range(0, len(compressed), _STEP_BYTES):
+                if len(head) >= len(_RECORD) or member.eof:
+                    break
+                head += member.decompress(compressed[at : at + _STEP_BYTES])
+        except errors:
+            return b""
+        return head
 
     def _member_end(self, begin: int) -> int | None:
         new, errors = decompressor(self._kind)
@@ -93,7 +101,7 @@ class Members:
     def _record_end(self, at: int) -> int:
         self._raw.seek(at)
         head, _, _ = self._raw.read(_WINDOW_BYTES).partition(b"\r\n\r\n")
-        length = next(
-            (int(line[15:]) for line in head.split(b"\r\n") if line.lower().startswith(b"content-length:")), 0
-        )
-        return at + len(head) + 4 + length
+        lengths = re.findall(rb"^content-length:\s*(\d+)", head, re.MULTILINE | re.IGNORECASE)
+        end = at + len(head) + 4 + int(lengths[0] if lengths else 0)
+        self._raw.seek(end)
+        return end + 4 if self._raw.read(4) == b"\r\n\r\n" else end

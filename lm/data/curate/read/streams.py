@@ -29,7 +29,8 @@ def open_raw(file: File) -> Iterator[Any]:
     import fsspec
 
     try:
-        opened = fsspec.open(file.url, "rb").open()
+        source = fsspec.open(file.url, "rb")  # an archive is closed when nobody holds this any more
+        opened = source.open()
     except (FileNotFoundError, PermissionError, IsADirectoryError) as error:
         raise UserError(f"{file.url}: cannot be opened ({error.strerror or error}); check the input") from error
     with opened:

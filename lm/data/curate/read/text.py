@@ -21,8 +21,8 @@ _END = re.compile(
 _CREDITS = re.compile(
     r"\s*(?:Produced by|E-text prepared by|This eBook was produced by)[^\n]*(?:\n[^\n]+)*", re.IGNORECASE
 )
-_FIELD = re.compile(r"^(Title|Author|Language|Release Date): *(\S[^\n]*?)\s*$", re.MULTILINE)
-_META = {"Title": "title", "Author": "author", "Language": "language", "Release Date": "date"}
+_FIELD = re.compile(r"^(Title|Author|Release date): *(\S[^\n]*?)\s*$", re.MULTILINE | re.IGNORECASE)
+_META = {"title": "title", "author": "author", "release date": "date"}
 
 
 def read(file: File, options: Options) -> Iterator[Found | Refused]:
@@ -88,5 +88,5 @@ def book(record: Found) -> Found | None:
     end = _END.search(text, start.end())
     header, body = text[: start.start()], text[start.end() : end.start() if end else None]
     body = body[preface.end() :] if (preface := _CREDITS.match(body)) else body
-    known = {_META[name]: value for name, value in _FIELD.findall(header)}
+    known = {_META[name.lower()]: value for name, value in _FIELD.findall(header)}
     return Found(body.strip("\n") + "\n", {**record.meta, **known})

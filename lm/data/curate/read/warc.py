@@ -11,7 +11,7 @@ from lm.data.curate.read.bodies import BodyError, decode_body
 from lm.data.curate.read.files import File
 from lm.data.curate.read.members import Members
 from lm.data.curate.read.records import KEPT_BYTES, Found, Options, Refused, too_long
-from lm.data.curate.read.streams import open_raw
+from lm.data.curate.read.streams import compression, open_raw
 from lm.data.curate.read.text import decoded
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ def read(file: File, options: Options) -> Iterator[Found | Refused]:
         raise UserError(f"{file.url}: needs FastWARC; pip install 'lm[curate]'") from error
 
     with open_raw(file) as raw:
-        members, archive = Members(raw), _Archive(file.url, options.max_record_bytes)
+        members, archive = Members(raw, compression(file.name)), _Archive(file.url, options.max_record_bytes)
         start = 0
         while start < members.size:
             raw.seek(start)
@@ -64,6 +64,8 @@ class _Archive:
 
     def read(self, record: WarcRecord) -> Found | Refused:
         """Reads a record to its end; returns `_DAMAGED` if that comes too early."""
+        if record.headers.get("Content-Length") is None:
+            return _DAMAGED
         item = self._item(record)
         record.consume()
         return item if record.reader.tell() == record.content_length else _DAMAGED
