@@ -12,7 +12,7 @@ import numpy as np
 class _Repeated(NamedTuple):
     """The n-grams that occur more than once: where each starts, ascending, and which of the different ones it is.
 
-    Shapes: starts [occurrences] int64, kinds [occurrences] int64, counts [kinds] int64 (0 for a kind that is none).
+    Shapes: starts [occurrences] int64, kinds [occurrences] int64 in [0, kinds), counts [kinds] int64.
     """
 
     starts: np.ndarray
@@ -21,35 +21,30 @@ class _Repeated(NamedTuple):
 
 
 class NGrams:
-    """Counts characters in repeated n-grams of words.
+    """Counts the characters of repeated n-grams of words.
 
-    An n-gram repeats only where both (n-1)-grams in it do. So each length is looked for among what is left of the one
-    before, by a pair of small numbers that stand for exactly these words: most text has little left at 3 and nothing
-    at 5.
+    An n-gram repeats only where both (n-1)-grams in it do. So each length is looked for in what is left of the one
+    before, by a pair of numbers that stand for exactly these words: most text has little left at 3, nothing at 5.
     """
 
     def __init__(self, words: Sequence[str]) -> None:
-        different = dict(zip(dict.fromkeys(words), count(), strict=False))
-        numbers = np.fromiter(map(different.__getitem__, words), np.int64, len(words))
-        lengths = np.fromiter(map(len, words), np.int64, len(words))
-        self._ends = np.concatenate(([0], np.cumsum(lengths)))
-        counts = np.bincount(numbers)
-        starts = (counts[numbers] > 1).nonzero()[0]
-        self._found = [_Repeated(starts, numbers[starts], counts)]
+        self._words = words
+        first: dict[str, int] = {}
+        numbers = np.fromiter(map(first.setdefault, words, count()), np.int64, len(words))
+        self._repeated = [_Repeated(np.arange(len(words)), numbers, np.bincount(numbers))]
 
     def top(self, n: int) -> int:
         """Returns the characters, spaces between words included, that all occurrences of the commonest n-gram have.
 
         Among n-grams as common as each other it is the first.
         """
-        if len(self._ends) <= n:
+        if len(self._words) < n:
             return 0
-        starts, kinds, counts = self._repeated(n)
-        if not starts.size:
-            return self._characters(0, n) + n - 1
-        occurrences = counts[kinds]
+        starts, kinds, counts = self._of_length(n)
+        occurrences = counts[kinds] if kinds.size else np.ones(1, np.int64)
         first = int(occurrences.argmax())
-        return int(occurrences[first]) * (self._characters(int(starts[first]), n) + n - 1)
+        start = int(starts[first]) if kinds.size else 0
+        return int(occurrences[first]) * len(" ".join(self._words[start : start + n]))
 
     def duplicate(self, n: int) -> int:
         """Returns the characters of n-grams that occurred before, no word counted twice.
@@ -57,26 +52,23 @@ class NGrams:
         The text is read from its start: behind an n-gram that occurred before, reading goes on with the next word
         after it, and n-grams that start within it do not count as read.
         """
-        starts, kinds, _ = self._repeated(n)
+        starts, kinds, _ = self._of_length(n)
         read: set[int] = set()
         characters = free = 0
         for start, kind in zip(starts.tolist(), kinds.tolist(), strict=True):
             if start < free:
                 continue
             if kind in read:
-                characters += self._characters(start, n)
                 free = start + n
+                characters += len("".join(self._words[start:free]))
             else:
                 read.add(kind)
         return characters
 
-    def _characters(self, start: int, n: int) -> int:
-        return int(self._ends[start + n] - self._ends[start])
-
-    def _repeated(self, n: int) -> _Repeated:
-        while len(self._found) < n:
-            self._found.append(_longer(self._found[-1]))
-        return self._found[n - 1]
+    def _of_length(self, n: int) -> _Repeated:
+        while len(self._repeated) < n:
+            self._repeated.append(_longer(self._repeated[-1]))
+        return self._repeated[n - 1]
 
 
 def _longer(shorter: _Repeated) -> _Repeated:
@@ -84,15 +76,12 @@ def _longer(shorter: _Repeated) -> _Repeated:
     starts, kinds, counts = shorter
     if not starts.size:
         return shorter
-    follows = (starts[1:] == starts[:-1] + 1).nonzero()[0]
+    follows = (starts[1:] - starts[:-1] == 1).nonzero()[0]
     pairs = kinds[follows] * len(counts) + kinds[follows + 1]
-    order = pairs.argsort(kind="stable")
+    order = pairs.argsort()
     ranked = pairs[order]
-    changes = np.empty(ranked.size, bool)
-    changes[:1] = False
-    np.not_equal(ranked[1:], ranked[:-1], out=changes[1:])
-    numbers = np.empty_like(order)
-    numbers[order] = changes.cumsum()
+    numbers = np.zeros_like(order)
+    numbers[order[1:]] = (ranked[1:] != ranked[:-1]).cumsum()
     totals = np.bincount(numbers)
     kept = (totals[numbers] > 1).nonzero()[0]
     return _Repeated(starts[follows[kept]], numbers[kept], totals)
