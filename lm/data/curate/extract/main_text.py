@@ -23,8 +23,12 @@ _ABOUT = re.compile(
     r"^(?:posted|published|updated|written|by|von|par|por|от)\b",
     re.IGNORECASE,
 )
+_RIGHTS = (
+    "all rights reserved|alle rechte vorbehalten|tous droits réservés|todos los derechos reservados|"
+    "todos os direitos reservados|tutti i diritti riservati|wszelkie prawa zastrzeżone|все права защищены|版权所有"
+)
 _NOISE = re.compile(
-    r"©|\(c\) |copyright\b|all rights reserved|skip to\b|(?:advertisement|advertising|anzeige|werbung|publicité|"
+    rf"©|\(c\) |copyright\b|{_RIGHTS}|skip to\b|(?:advertisement|advertising|anzeige|werbung|publicité|"
     r"publicidad|реклама|広告|广告|廣告)\b|(?:share|print|e-?mail|reply|edit|permalink|quote)\b[^.]{0,12}$|"
     r"(?:read|see|learn) more\b.{0,40}$|was this (?:page|article) helpful",
     re.IGNORECASE,

@@ -53,7 +53,7 @@ _WORDS = names(
     "share shares sharing sharedaddy sharebar social like likes follow comment comments commentlist disqus respond "
     "reaction reactions votecell feedback editsection headerlink hashlink anchorjs byline dateline tags taglist "
     "tagcloud postmeta postinfo postmenu postfooter postauthor posttags postprofile userinfo authorbox authorinfo "
-    "signature linkback gutter lineno linenos login signin searchbox searchform "
+    "signature linkback reflist references gutter lineno linenos login signin searchbox searchform "
     # what is not shown
     "modal popup overlay lightbox tooltip offcanvas noprint"
 )
