@@ -11,3 +11,14 @@ class Evaluator(Protocol):
     def __call__(self, params: Any) -> dict[str, float]:
         """Returns figures by name, such as `{"val/loss": 1.5}`."""
         ...
+
+
+class Scorer(Protocol):
+    """Something that gives a text a number, such as a language model its bits per byte; curation gets it injected.
+
+    It is sent to worker processes, so it must be picklable, and opens what it needs on first use.
+    """
+
+    def __call__(self, text: str) -> float:
+        """Returns the score of one text."""
+        ...

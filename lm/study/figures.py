@@ -6,10 +6,12 @@ light and dark. Sizes are in CSS pixels.
 
 from __future__ import annotations
 
+import html
 import io
 import math
 import re
 from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 import matplotlib.style
 import numpy as np
@@ -29,12 +31,13 @@ _MOST_POINTS = 1000
 _ROUND = [1, 2, 5, 10]
 
 
+T = TypeVar("T")
 Draw = Callable[[Record, int, int], Figure]
 
 
 def loss(record: Record, width: int, height: int) -> Figure:
     """Training loss (every logged step, and smoothed), validation loss, and what guessing would cost."""
-    figure, ax = _panel(width, height, right=84)
+    figure, ax = panel(width, height, right=84)
     labels: list[tuple[float, str, str]] = []
     steps, values = record.series("train/loss")
     if len(steps):
@@ -62,7 +65,7 @@ def loss(record: Record, width: int, height: int) -> Figure:
     )
     _scale_log(ax, np.concatenate([values, val_values, [guess]]))
     _steps_axis(ax, record)
-    _label_ends(ax, labels, height)
+    label_ends(ax, labels, height)
     return figure
 
 
@@ -73,29 +76,29 @@ def loss_by_source(record: Record, width: int, height: int) -> Figure:
     steps, whole = record.series("val/loss")
     if len(whole):
         labels.append((whole[-1], f"all {whole[-1]:.3f}", VALIDATION))
-    figure, ax = _panel(width, height, right=20 + max([64, *(7 * len(text) for _, text, _ in labels)]))
+    figure, ax = panel(width, height, right=20 + max([64, *(7 * len(text) for _, text, _ in labels)]))
     marker = "o" if len(steps) <= 20 else ""
     for at, values in curves.values():
         ax.plot(at, values, color=INK, linewidth=1.0, marker=marker, markersize=3, clip_on=False)
     ax.plot(steps, whole, color=VALIDATION, linewidth=1.8, marker=marker, markersize=4.5, clip_on=False)
     _scale_log(ax, np.concatenate([whole, *(values for _, values in curves.values())]))
     _steps_axis(ax, record)
-    _label_ends(ax, labels, height)
+    label_ends(ax, labels, height)
     return figure
 
 
 def learning_rate(record: Record, width: int, height: int) -> Figure:
     """The learning rate's way over the run."""
-    figure, ax = _panel(width, height)
+    figure, ax = panel(width, height)
     ax.plot(*thinned(*record.series("train/learning_rate")), color=INK, linewidth=1.4)
-    _scale_from_zero(ax, lambda value, _: _short(value))
+    scale_from_zero(ax, lambda value, _: short(value))
     _steps_axis(ax, record)
     return figure
 
 
 def gradient_norm(record: Record, width: int, height: int) -> Figure:
     """The gradient's norm before clipping, and the norm it is clipped to."""
-    figure, ax = _panel(width, height)
+    figure, ax = panel(width, height)
     steps, values = record.series("train/grad_norm")
     ax.plot(*thinned(steps, values), color=INK, linewidth=1.0)
     clip = record.config["train"]["clip_norm"]
@@ -104,17 +107,17 @@ def gradient_norm(record: Record, width: int, height: int) -> Figure:
     if len(values) and values.min() > 0 and values.max() > 20 * np.median(values):
         _scale_log(ax, values)
     else:
-        _scale_from_zero(ax, lambda value, _: _short(value))
+        scale_from_zero(ax, lambda value, _: short(value))
     _steps_axis(ax, record)
     return figure
 
 
 def throughput(record: Record, width: int, height: int) -> Figure:
     """Tokens a second between logged steps, without evaluations; the first, which compiles, is left out."""
-    figure, ax = _panel(width, height)
+    figure, ax = panel(width, height)
     steps, rates = record.series("tokens_per_second")
     ax.plot(*thinned(steps[1:], rates[1:]), color=INK, linewidth=1.0)
-    _scale_from_zero(ax, lambda value, _: quantity(value))
+    scale_from_zero(ax, lambda value, _: quantity(value))
     _steps_axis(ax, record)
     return figure
 
@@ -146,8 +149,8 @@ def thinned(steps: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarr
     return steps[chosen], values[chosen]
 
 
-def svg(draw: Draw, record: Record, width: int, height: int, title: str) -> str:
-    """Draws a figure and returns it as an `<svg>` element; the same record gives the same bytes.
+def svg(draw: Callable[[T, int, int], Figure], drawn: T, width: int, height: int, title: str) -> str:
+    """Draws a figure and returns it as an `<svg>` element; the same values give the same bytes.
 
     `title` is what a screen reader says of it.
     """
@@ -156,19 +159,20 @@ def svg(draw: Draw, record: Record, width: int, height: int, title: str) -> str:
     settings = {"svg.fonttype": "none", "svg.hashsalt": salt, "font.size": _FONT}
     with matplotlib.style.context(["default", settings]):
         nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))
-        draw(record, width, height).savefig(buffer, format="svg", transparent=True, metadata=nothing)
+        draw(drawn, width, height).savefig(buffer, format="svg", transparent=True, metadata=nothing)
     text = buffer.getvalue()
     body = text[text.index(">", text.index("<svg")) + 1 :].strip()
     used = set(re.findall(r'(?:url\(#|href="#)([^)"]+)', body))
     body = re.sub(r' id="([^"]*)"', lambda match: match[0] if match[1] in used else "", body)
     for colour, variable in VARIABLES.items():
         body = body.replace(colour, f"var(--{variable})")
-    return f'<svg viewBox="0 0 {width} {height}" role="img" aria-label="{title}">{body}'
+    return f'<svg viewBox="0 0 {width} {height}" role="img" aria-label="{html.escape(title)}">{body}'
 
 
-def _panel(
+def panel(
     width: int, height: int, *, left: int = 44, right: int = 10, top: int = 10, bottom: int = 26
 ) -> tuple[Figure, Axes]:
+    """Returns a figure of one panel, with room for labels at its sides (CSS pixels), and its axes."""
     figure = Figure(figsize=(width / 72, height / 72), dpi=72)
     box = (left / width, bottom / height, (width - left - right) / width, (height - top - bottom) / height)
     ax = figure.add_axes(box)
@@ -186,7 +190,13 @@ def _steps_axis(ax: Axes, record: Record) -> None:
     ax.axhline(ax.get_ylim()[0], color=MUTED, linewidth=1.2)
 
 
-def _scale_from_zero(ax: Axes, form: Callable[[float, int], str]) -> None:
+def limit_line(ax: Axes, limit: float) -> None:
+    """Marks the place on the x axis where something is cut; it stays within the panel."""
+    ax.axvline(limit, color=VALIDATION, linewidth=1.2, linestyle=(0, (3, 3)), clip_on=False)
+
+
+def scale_from_zero(ax: Axes, form: Callable[[float, int], str]) -> None:
+    """Sets an axis from 0 to a little above the highest value drawn; `form` writes its numbers."""
     ax.set_ylim(0, (ax.dataLim.y1 if np.isfinite(ax.dataLim.y1) and ax.dataLim.y1 > 0 else 1) * 1.08)
     ax.yaxis.set_major_locator(MaxNLocator(5, steps=_ROUND))
     ax.yaxis.set_major_formatter(FuncFormatter(form))
@@ -199,7 +209,7 @@ def _scale_log(ax: Axes, values: np.ndarray) -> None:
     ax.set_ylim(low / (high / low) ** 0.08 / 1.01, high * (high / low) ** 0.05 * 1.01)
     ax.yaxis.set_major_locator(_log_locator(high / low))
     ax.yaxis.set_minor_locator(NullLocator())
-    ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: _short(value)))
+    ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: short(value)))
 
 
 def _log_locator(ratio: float) -> Locator:
@@ -208,11 +218,12 @@ def _log_locator(ratio: float) -> Locator:
     return LogLocator(subs=(1, 1.5, 2, 3, 4, 6, 8) if ratio < 30 else (1,), numticks=12)
 
 
-def _short(value: float) -> str:
+def short(value: float) -> str:
+    """Returns a number to three digits."""
     return re.sub(r"e([+-])0*", r"e\1", f"{value:.3g}")
 
 
-def _label_ends(ax: Axes, labels: Sequence[tuple[float, str, str]], height: int) -> None:
+def label_ends(ax: Axes, labels: Sequence[tuple[float, str, str]], height: int) -> None:
     """Names lines at the right of the panel, level with their last values and moved apart where they would touch."""
     floor = -math.inf
     for value, text, colour in sorted(labels):

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from lm.common.errors import UserError
-from lm.data.readers import builtin, code, compressed, hub, jsonl, tables, text
+from lm.data.readers import builtin, code, compressed, curated, hub, jsonl, tables, text
 from lm.data.readers.base import Document, Documents, File, FileDocuments, Read
 
 FORMATS = ("auto", "txt", "jsonl", "parquet", "arrow", "code", "hf", "builtin")
@@ -15,7 +15,7 @@ _PREFIXES = {"hf": hub.PREFIX, "builtin": builtin.PREFIX}
 
 
 def open_documents(path: str, *, format: str = "auto", text_key: str = "text", separator: str = "") -> Documents:
-    """Opens a file, a folder (walked in sorted order), `hf://datasets/…` or `builtin:…`.
+    """Opens a file, a folder (walked in sorted order), what `lm curate` made, `hf://datasets/…` or `builtin:…`.
 
     `text_key` names the key or column of the text (JSONL, parquet, Arrow, datasets); `separator` cuts each
     txt file into several documents. Contents are checked while iterating.
@@ -39,6 +39,8 @@ def open_documents(path: str, *, format: str = "auto", text_key: str = "text", s
         "arrow": tables.ReadArrow(text_key),
         "code": text.ReadText(),
     }
+    if root.is_dir() and format == "auto" and curated.is_curated(root):
+        return curated.open_curated(path, root)
     if root.is_dir():
         documents = _open_folder(path, root, format, readers)
     else:

@@ -1,0 +1,281 @@
+"""Deduplication as a part of a job: keys of every unit, survivors among all of them, and a verdict on each document."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from lm.common.errors import UserError
+from lm.data.curate.dedup import DropCommon, Lines, MinHash, common_lines, deduplicate, exact_keys, hash_words, scoped
+from lm.data.curate.dedup.lines import COUNTS
+from lm.data.curate.dedup.stages import Cluster, Exchange, FindPairs, Sign
+from lm.data.curate.document import Document, Dropped
+from lm.data.curate.executors import Phase
+
+By = Literal["line", "paragraph"]
+SCOPES = ("all", "snapshot")
+BACKENDS = ("memory", "datatrove")
+_BOUNDS = "bounds.npy"
+_BATCH_CHARACTERS = 1 << 20  # texts whose keys are made at a time
+
+
+def defaults() -> dict[str, Any]:
+    """Returns the keys of the `dedup` section."""
+    return {
+        "exact": True,  # documents of the same words
+        "preset": "fineweb",  # of MinHash: fineweb, refinedweb, dclm, or "" for bands and rows; rows=0 is none
+        "bands": 14,
+        "rows": 8,
+        "ngram": 5,
+        "seed": 0,
+        "scope": "all",  # or snapshot: documents are compared within their own snapshot only
+        "prefer": "",  # a classifier whose score says which duplicate stays; "" is the longest
+        "max_line_documents": 0,  # a line that stands in more documents goes from all of them; 0 keeps every line
+        "max_paragraph_documents": 0,  # the same of paragraphs
+        "backend": "memory",  # or datatrove: the same clusters by its four stages, across machines
+    }
+
+
+@dataclass(frozen=True)
+class Dedup:
+    """What counts as a duplicate, and where they are looked for.
+
+    In memory, a document takes 8 bytes for each band and about 40 more; the datatrove backend keeps the bands on disk.
+    """
+
+    exact: bool
+    minhash: MinHash | None
+    scope: str
+    prefer: str
+    max_documents: Mapping[By, int]  # of a line or paragraph
+    backend: str
+
+    @classmethod
+    def from_config(cls, section: Any) -> Dedup:
+        """Makes it from the `dedup` section.
+
+        Raises:
+            UserError: a value that is unknown or out of range, or a section that asks for nothing.
+        """
+        for key, known in (("scope", SCOPES), ("backend", BACKENDS)):
+            if section[key] not in known:
+                raise UserError(f"config.dedup.{key}={section[key]}: unknown; choose {' or '.join(known)}")
+        limits: dict[By, int] = {"line": section.max_line_documents, "paragraph": section.max_paragraph_documents}
+        if min(limits.values()) < 0:
+            raise UserError(f"config.dedup.max_line_documents={limits['line']}: must be 0 (off) or more")
+        near = section.preset or section.rows
+        if not (section.exact or near or any(limits.values())):
+            raise UserError("config.dedup: looks for nothing; set exact, preset or max_line_documents")
+        return cls(
+            exact=section.exact,
+            minhash=MinHash.from_config(section) if near else None,
+            scope=section.scope,
+            prefer=section.prefer,
+            max_documents={by: limit for by, limit in limits.items() if limit},
+            backend=section.backend,
+        )
+
+    @property
+    def columns(self) -> int:
+        """Keys of a document: the exact one and one a band."""
+        return 1 + (self.minhash.bands if self.minhash else 0)
+
+    def keys(self) -> Keys:
+        """Returns an empty collection of keys for one unit."""
+        return Keys(self)
+
+    def phases(self, output: Path, n_units: int) -> list[Phase]:
+        """Returns the passes that find the survivors among all units."""
+        if self.backend == "memory":
+            return [Phase("dedup", InMemory(self, output, n_units), 1)]
+        exchange = Exchange(str(_folder(output)), self.columns)
+        keys, quality = (_paths(output, n_units, role) for role in ("keys", "quality"))
+        return [
+            Phase("dedup-sign", Sign(exchange, keys), n_units),
+            Phase("dedup-pairs", FindPairs(exchange), self.columns),
+            Phase("dedup-cluster", Cluster(exchange, quality), 1),
+            Phase("dedup-conclude", Conclude(self, output, n_units), 1),
+        ]
+
+    def common(self, output: Path) -> tuple[DropCommonOrAll, ...]:
+        """Returns the steps that take common lines and paragraphs out of survivors."""
+        return tuple(
+            DropCommonOrAll(DropCommon(Lines(by), str(_folder(output) / f"common_{by}.npy")))
+            for by in sorted(self.max_documents)
+        )
+
+    def verdicts(self, output: Path, rank: int) -> Verdicts:
+        """Returns what became of each document of a unit."""
+        return Verdicts.load(self, output, rank)
+
+    def among(self, keys: Keys) -> Verdicts:
+        """Returns what would become of documents that are all there is."""
+        made = keys.arrays()
+        (labels,) = deduplicate([made["keys"]], [made["quality"]])
+        return Verdicts(labels, 0, made["keys"][:, 0], made["keys"][labels, 0], made["ids"][labels])
+
+
+def _folder(output: Path) -> Path:
+    return output / "work" / "dedup"
+
+
+def _paths(output: Path, n_units: int, role: str) -> tuple[str, ...]:
+    return tuple(str(output / "work" / "prepared" / f"{unit:05d}-{role}.npy") for unit in range(n_units))
+
+
+class Keys:
+    """The keys, qualities, ids and lines of a unit's documents, made in batches."""
+
+    def __init__(self, dedup: Dedup) -> None:
+        self._dedup = dedup
+        self._texts: list[str] = []
+        self._scopes: list[str] = []
+        self._waiting = 0
+        self._keys: list[np.ndarray] = []
+        self._quality: list[float] = []
+        self._ids: list[str] = []
+        self._lines: dict[By, list[np.ndarray]] = {by: [np.zeros(0, COUNTS)] for by in dedup.max_documents}
+
+    def add(self, document: Document) -> None:
+        """Adds a document."""
+        self._texts.append(document.text)
+        self._scopes.append(str(document.meta.get("snapshot", "")) if self._dedup.scope == "snapshot" else "")
+        scores = document.meta.get("scores", {})
+        self._quality.append(scores[self._dedup.prefer] if self._dedup.prefer else float(len(document.words)))
+        self._ids.append(document.id)
+        self._waiting += len(document.text)
+        if self._waiting >= _BATCH_CHARACTERS:
+            self._flush()
+
+    def _flush(self) -> None:
+        if not self._texts:
+            return
+        words = hash_words(self._texts)
+        columns = [exact_keys(words)[:, None]]
+        if self._dedup.minhash:
+            columns.append(self._dedup.minhash.band_keys(words))
+        keys = np.concatenate(columns, axis=1)
+        self._keys.append(scoped(keys, self._scopes) if self._dedup.scope == "snapshot" else keys)
+        for by, counts in self._lines.items():
+            counts.append(Lines(by).count(self._texts))
+        self._texts, self._scopes, self._waiting = [], [], 0
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Returns keys [n, columns] uint64, quality [n] float64, ids [n], and the counts of lines by kind."""
+        self._flush()
+        return {
+            "keys": np.concatenate([np.zeros((0, self._dedup.columns), np.uint64), *self._keys]),
+            "quality": np.array(self._quality, np.float64),
+            "ids": np.array(self._ids, np.str_) if self._ids else np.zeros(0, "<U1"),
+            **{by: _merged(counts) for by, counts in self._lines.items()},
+        }
+
+    def write(self, folder: Path, stem: str) -> dict[str, Path]:
+        """Writes the arrays as `STEM-ROLE.npy` and returns their paths by role."""
+        folder.mkdir(parents=True, exist_ok=True)
+        paths = {}
+        for role, array in self.arrays().items():
+            paths[role] = folder / f"{stem}-{role}.npy"
+            np.save(paths[role], array)
+        return paths
+
+
+def _merged(counts: Sequence[np.ndarray]) -> np.ndarray:
+    """Adds the counts of batches, by key."""
+    everything = np.concatenate(counts)
+    keys, places = np.unique(everything["key"], return_inverse=True)
+    merged = np.empty(len(keys), COUNTS)
+    merged["key"] = keys
+    merged["documents"] = np.bincount(places, weights=everything["documents"], minlength=len(keys))
+    return merged
+
+
+@dataclass(frozen=True)
+class InMemory:
+    """Finds the survivors among all units in one process."""
+
+    dedup: Dedup
+    output: Path
+    n_units: int
+
+    def __call__(self, data: Any, rank: int, world_size: int) -> None:
+        exchange = Exchange(str(_folder(self.output)), self.dedup.columns)
+        keys = [np.load(path, mmap_mode="r") for path in _paths(self.output, self.n_units, "keys")]
+        quality = [np.load(path) for path in _paths(self.output, self.n_units, "quality")]
+        exchange.labels(0).parent.mkdir(parents=True, exist_ok=True)
+        for unit, labels in enumerate(deduplicate(keys, quality)):
+            np.save(exchange.labels(unit), labels)
+        Conclude(self.dedup, self.output, self.n_units)(data, rank, world_size)
+
+
+@dataclass(frozen=True)
+class Conclude:
+    """Notes where each unit's documents begin among all, and finds the lines that stand in too many of them."""
+
+    dedup: Dedup
+    output: Path
+    n_units: int
+
+    def __call__(self, data: Any, rank: int, world_size: int) -> None:
+        sizes = [len(np.load(path, mmap_mode="r")) for path in _paths(self.output, self.n_units, "quality")]
+        np.save(_folder(self.output) / _BOUNDS, np.cumsum([0, *sizes], dtype=np.int64))
+        for by, limit in self.dedup.max_documents.items():
+            counts = [np.load(path, mmap_mode="r") for path in _paths(self.output, self.n_units, by)]
+            np.save(_folder(self.output) / f"common_{by}.npy", common_lines(counts, limit))
+
+
+@dataclass(frozen=True)
+class DropCommonOrAll:
+    """Takes out common lines; a document of nothing else goes."""
+
+    common: DropCommon
+
+    @property
+    def name(self) -> str:
+        """`line_dedup` or `paragraph_dedup`."""
+        return self.common.name
+
+    def __call__(self, document: Document) -> Document | Dropped:
+        rest = self.common(document)
+        if rest is not document and not rest.text.strip():
+            return Dropped(f"{self.name}.nothing_left", 0, 1)
+        return rest
+
+
+@dataclass(frozen=True)
+class Verdicts:
+    """For each document of a unit its label, its exact key, and the exact key and id of the one that stays for it."""
+
+    labels: np.ndarray
+    first: int
+    exact: np.ndarray
+    survivor_exact: np.ndarray
+    survivor_ids: np.ndarray
+
+    def of(self, index: int) -> Dropped | None:
+        """Returns None for a survivor; else the rule that found it, and whose duplicate it is."""
+        if self.labels[index] == self.first + index:
+            return None
+        same = self.exact[index] == self.survivor_exact[index]
+        return Dropped("dedup.exact" if same else "dedup.minhash", str(self.survivor_ids[index]), "")
+
+    @classmethod
+    def load(cls, dedup: Dedup, output: Path, rank: int) -> Verdicts:
+        """Reads the verdicts on a unit, and of other units what its labels point to."""
+        exchange = Exchange(str(_folder(output)), dedup.columns)
+        bounds = np.load(_folder(output) / _BOUNDS)
+        labels = np.load(exchange.labels(rank))
+        keys, ids = (_paths(output, len(bounds) - 1, role) for role in ("keys", "ids"))
+        exact = np.array(np.load(keys[rank], mmap_mode="r")[:, 0])
+        survivor_exact, survivor_ids = np.zeros(len(labels), np.uint64), np.zeros(len(labels), object)
+        owners = np.searchsorted(bounds, labels, side="right") - 1
+        for unit in np.unique(owners):
+            rows = np.flatnonzero(owners == unit)
+            local = labels[rows] - bounds[unit]
+            survivor_exact[rows] = np.load(keys[unit], mmap_mode="r")[local, 0]
+            survivor_ids[rows] = np.load(ids[unit], mmap_mode="r")[local]
+        return cls(labels, int(bounds[rank]), exact, survivor_exact, survivor_ids)
