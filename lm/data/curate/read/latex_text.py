@@ -14,6 +14,7 @@ _BEGIN, _END = re.compile(r"\\begin\s*\{document\}"), re.compile(r"\\end\s*\{doc
 _TITLE = re.compile(r"\\(?:title|icmltitle)\s*(?:\[[^\[\]]*\]\s*)?(?=\{)")
 _LABEL = re.compile(r"\\label\s*\{[^{}\n]*\}")
 _BLANKS = re.compile(r"\n[ \t]*(?:\n[ \t]*)+")
+_ITEMS_APART = re.compile(r"\n\s*\n(?=- )")
 _TITLE_CHARACTERS = 1000
 _SECTIONS = ("part", "chapter", "section", "subsection", "subsubsection", "paragraph", "subparagraph")
 _CITATIONS = "cite citet citep citealt citealp citeauthor citeyear citeyearpar Citet Citep textcite parencite autocite"
@@ -45,7 +46,7 @@ def latex_text(source: str) -> Found | Refused:
         return Refused("LaTeX nested too deep", source.encode())
     except Exception as error:  # what malformed sources raise is of any kind
         return Refused(f"malformed LaTeX: {type(error).__name__}", source.encode())
-    text = _BLANKS.sub("\n\n", f"{title}\n\n{text}".replace("\xa0", " ")).strip()
+    text = _ITEMS_APART.sub("\n", _BLANKS.sub("\n\n", f"{title}\n\n{text}".replace("\xa0", " "))).strip()
     return Found(text, {"title": title} if title else {})
 
 
@@ -86,13 +87,14 @@ def _contexts() -> tuple[Any, Any]:
 
     def item(node: Any, l2tobj: Any) -> str:
         mark = node.nodeargd.argnlist[0]
-        return "\n" + (l2tobj.nodelist_to_text([mark]).strip() + " " if mark else "- ")
+        return "\n" + (l2tobj.nodelist_to_text([mark]).strip() if mark else "- ")
 
     macros = [text(name, simplify_repl=last("\n\n{}\n\n")) for name in (*_SECTIONS, "caption")]
     macros += [text(name, simplify_repl=last("[{}]")) for name in _CITATIONS.split() + _REFERENCES.split()]
     macros += [text(name, simplify_repl=last("{}")) for name in ("href", "url")]
     macros += [text("footnote", simplify_repl=last(" ({})")), text("item", simplify_repl=item)]
     macros += [text(name, simplify_repl="") for name in _SILENT]
+    macros += [text(name, simplify_repl=name) for name in ("TeX", "LaTeX", "LaTeXe", "BibTeX")]
     environments = [latex2text.EnvironmentTextSpec("thebibliography", simplify_repl="", discard=True)]
     text_context = latex2text.get_default_latex_context_db()
     text_context.add_context_category("papers", prepend=True, macros=macros, environments=environments)

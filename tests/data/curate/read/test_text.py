@@ -30,7 +30,11 @@ Emma Woodhouse, handsome, clever, and rich.
 {mark}
 Section 1. General Terms of Use
 """
-MARKS = ["*** END OF THE PROJECT GUTENBERG EBOOK EMMA ***", "End of the Project Gutenberg EBook of Emma", "***END OF THIS PROJECT GUTENBERG EBOOK EMMA***"]  # fmt: skip
+MARKS = [
+    "*** END OF THE PROJECT GUTENBERG EBOOK EMMA ***",
+    "End of the Project Gutenberg EBook of Emma",
+    "***END OF THIS PROJECT GUTENBERG EBOOK EMMA***",
+]
 TEXT = "EMMA\n\nEmma Woodhouse, handsome, clever, and rich.\n"
 
 

@@ -65,9 +65,13 @@ def test_pages_in_are_records_out(tmp_path, read_all, reasons, compress):
     (tmp_path / name).write_bytes(compress((HEAD + "".join(PAGES) + TAIL).encode()))
     records = read_all(tmp_path)
     assert reasons(records) == [
-        "Anna war eine Physikerin.", "[skipped: redirect]", "[skipped: not an article, but of namespace 10]",
-        "[skipped: json, not wikitext]", "", "neu",
-    ]  # fmt: skip
+        "Anna war eine Physikerin.",
+        "[skipped: redirect]",
+        "[skipped: not an article, but of namespace 10]",
+        "[skipped: json, not wikitext]",
+        "",
+        "neu",
+    ]
     assert records[0].meta == {
         "record": "12",
         "title": "Anna & Bert/Ö",
@@ -89,8 +93,12 @@ def test_a_malformed_page_is_put_aside_alone(tmp_path, read_all, reasons):
     dump = HEAD + page("A", "a") + "".join(bad) + page("E", "e") + TAIL
     (tmp_path / "a.xml").write_text(dump)
     assert reasons(read_all(tmp_path, max_record_bytes=3000)) == [
-        "a", "[malformed XML]", "[record longer than 3000 bytes]", "[malformed XML]", "e",
-    ]  # fmt: skip
+        "a",
+        "[malformed XML]",
+        "[record longer than 3000 bytes]",
+        "[malformed XML]",
+        "e",
+    ]
 
 
 @pytest.mark.parametrize("cut", [20, 200, 500])
@@ -132,7 +140,21 @@ def test_markup_becomes_prose(wikitext):
     assert plain(wikitext) == MARKUP[wikitext]
 
 
-HOSTILE = ["<b>", "<ref>", "<math>", "{|\n|-\n", "[[a|", "{{a|", "{{{", "<!--", "''", "== a", "[http://a ", "[[File:a|[[b]]", "-{"]  # fmt: skip
+HOSTILE = [
+    "<b>",
+    "<ref>",
+    "<math>",
+    "{|\n|-\n",
+    "[[a|",
+    "{{a|",
+    "{{{",
+    "<!--",
+    "''",
+    "== a",
+    "[http://a ",
+    "[[File:a|[[b]]",
+    "-{",
+]
 
 
 @pytest.mark.parametrize("opened", HOSTILE)
