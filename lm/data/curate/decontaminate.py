@@ -21,11 +21,11 @@ _ACTIONS = ("drop", "cut")
 
 @dataclass(frozen=True)
 class Decontaminate:
-    """Drops documents that hold at least `coverage` of an item's words; `action` "cut" takes out the passage alone.
+    """Drops documents that hold at least `coverage` of an item; `action` "cut" takes out the passage alone.
 
-    At least `min_covered` words must be there besides, or all of a shorter item: most of a few words is a phrase.
-    A cut takes what the item fills as far as it is known: what stands around it, such as a short answer, stays. The
-    names of what was cut are in `meta["decontaminated"]`.
+    What an item shares with others counts less (see `leaks`). At least `min_covered` words must be there besides, or
+    all of a shorter item: most of a few words is a phrase. A cut takes what the item fills as far as it is known: what
+    stands around it, such as a short answer, stays. The names of what was cut are in `meta["decontaminated"]`.
 
     Raises:
         UserError: an unknown action, or a coverage outside (0, 1].
@@ -33,7 +33,7 @@ class Decontaminate:
 
     index: Index
     coverage: float = 0.6
-    min_covered: int = 12
+    min_covered: int = 10
     action: str = "drop"
     name: str = "decontaminate"
 

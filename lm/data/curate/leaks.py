@@ -6,6 +6,10 @@ item; the item is in the text if enough of its words are covered within a window
 that a long text does not gather an item word by word; words rather than runs, as one changed word breaks n runs. An
 item of fewer than n words must be there whole. GPT-3 (Brown et al., 2020) took any one run of 13 words instead, which
 misses short items that were edited, and hits phrases that many texts share.
+
+Items of one benchmark often share a template ("How many apples does Tom have?"), and texts that have it need not leak
+any of them. So a run that k items have weighs 1/k, a word as much as the best run that covers it, and what has to be
+covered is a share of the weight that the item has when it is there whole: word for word it is found whatever it shares.
 """
 
 from __future__ import annotations
@@ -40,10 +44,11 @@ _TENS = "twenty thirty forty fifty sixty seventy eighty ninety"
 
 _FACTOR = np.uint64(0x9E3779B97F4A7C15)
 _WINDOW = 1.25  # of an item's length
+_ROUNDING = 1e-9
 
 
 class Leak(NamedTuple):
-    """An item found in a text: its name, the share of its words covered, and the words [start, stop) it fills there."""
+    """An item found in a text: its name, the share of it that is covered, the words [start, stop) it fills there."""
 
     name: str
     coverage: float
@@ -143,44 +148,58 @@ class Index:
             raise UserError(f"{path}: no index of benchmarks ({error}); build it again") from error
 
     def find(self, words: Sequence[str], coverage: float, min_covered: int) -> list[Leak]:
-        """Returns the places in a text's normalised words where enough of a passage's words are.
+        """Returns the places in a text's normalised words where enough of a passage is.
 
-        Enough is a share of `coverage`, and `min_covered` words or all of them: most of a few words is a common phrase.
-        In order of their start; one item may be found more than once, and by more than one of its passages.
+        Enough is a share of `coverage` of its weight, and `min_covered` words or all of them: most of a few words is a
+        common phrase. In order of their start; one item may be found more than once, and by several of its passages.
         """
-        owners, places, positions = self._hits(words)
-        needed = np.maximum(np.ceil(coverage * self.lengths - 1e-9), np.minimum(self.lengths, min_covered))
-        # cheap, and keeps nearly nothing: enough different runs to cover that many words, were they all apart
-        pairs = np.unique(owners.astype(np.int64) << 32 | places)
-        runs = np.bincount(pairs >> 32, minlength=len(self.lengths))
+        rows, positions = self._hits(words)
+        owners = self.owners[rows]
         leaks: list[Leak] = []
-        for passage in np.flatnonzero((runs > 0) & (runs * np.minimum(self.lengths, self.ngram) >= needed)):
+        for passage in self._candidates(np.unique(rows), coverage, min_covered):
             mine = owners == passage
-            leaks += self._leaks(int(passage), positions[mine], places[mine], int(needed[passage]), len(words))
+            leaks += self._leaks(passage, rows[mine], positions[mine], coverage, min_covered)
+        leaks = [leak._replace(stop=min(leak.stop, len(words))) for leak in leaks]
         return sorted(leaks, key=lambda leak: (leak.start, leak.stop, leak.name))
 
-    def _leaks(self, passage: int, positions: np.ndarray, places: np.ndarray, needed: int, end: int) -> Iterator[Leak]:
+    def _candidates(self, rows: np.ndarray, coverage: float, min_covered: int) -> list[int]:
+        """Returns the passages whose runs would cover enough were they all apart: cheap, and keeps nearly nothing."""
+        owners, spans = self.owners[rows], np.minimum(self.lengths, self.ngram)
+        words = spans * np.bincount(owners, minlength=len(spans))
+        weights = spans * np.bincount(owners, self._weights[rows], minlength=len(spans))
+        many = (words > 0) & (words >= np.minimum(self.lengths, min_covered))
+        passages: list[int] = np.flatnonzero(many & (weights >= coverage * self._totals - _ROUNDING)).tolist()
+        return passages
+
+    def _leaks(
+        self, passage: int, rows: np.ndarray, positions: np.ndarray, coverage: float, min_covered: int
+    ) -> Iterator[Leak]:
         """Slides a window over one passage's hits (positions ascend), and yields the best of those that overlap."""
-        length = int(self.lengths[passage])
+        length, places = int(self.lengths[passage]), self.places[rows]
         span = min(self.ngram, length)
         width = int(np.ceil(_WINDOW * length)) - span
         stops = np.searchsorted(positions, positions + width, side="right")
-        words = places[:, None] + np.arange(span)
-        covered = [np.unique(words[at:stop]).size for at, stop in enumerate(stops)]
+        words, weights = places[:, None] + np.arange(span), self._weights[rows][:, None]
+        shares = np.zeros(len(rows))
+        for at, stop in enumerate(stops):
+            covered = np.zeros(length)
+            np.maximum.at(covered, words[at:stop], weights[at:stop])
+            if np.count_nonzero(covered) >= min(length, min_covered):
+                shares[at] = covered.sum() / self._totals[passage]
         at = 0
-        while at < len(covered):
-            if covered[at] < needed:
+        while at < len(shares):
+            if shares[at] < coverage - _ROUNDING:
                 at += 1
                 continue
-            best = at + int(np.argmax(covered[at : stops[at]]))
+            best = at + int(np.argmax(shares[at : stops[at]]))
             last = int(stops[best]) - 1
             start = max(0, int(positions[best] - places[best]))
-            stop = min(end, int(positions[last] + length - places[last]))
-            yield Leak(self.names[self.items[passage]], covered[best] / length, start, stop)
+            stop = int(positions[last] + length - places[last])
+            yield Leak(self.names[self.items[passage]], round(float(shares[best]), 9), start, stop)
             at = int(np.searchsorted(positions, positions[last], side="right"))
 
-    def _hits(self, words: Sequence[str]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Returns (passage, word of the passage, word of the text) of every run that is in both, by the last."""
+    def _hits(self, words: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+        """Returns the row in `owners` and the place in the text of every run that both have, by their place."""
         hashes = _look_up(self._hashes, words)
         found = [self._slots(_grams(hashes, span)) for span in self._spans if span <= len(words)]
         slots, positions = (np.concatenate(part) for part in zip(*found, strict=True)) if found else _NO_HITS
@@ -189,7 +208,7 @@ class Index:
         rows = np.arange(counts.sum()) + np.repeat(self.starts[slots] - ends + counts, counts)
         positions = np.repeat(positions, counts)
         order = np.argsort(positions, kind="stable")
-        return self.owners[rows][order], self.places[rows][order], positions[order]
+        return rows[order], positions[order]
 
     def _slots(self, grams: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Returns where runs of the text stand in `grams`, and where they stand in the text."""
@@ -206,6 +225,24 @@ class Index:
     @cached_property
     def _spans(self) -> list[int]:
         return sorted(set(np.minimum(self.lengths, self.ngram).tolist()))
+
+    @cached_property
+    def _weights(self) -> np.ndarray:
+        """Returns the weight of each run of each passage, in the order of `owners`."""
+        slots = np.repeat(np.arange(len(self.grams)), np.diff(self.starts))
+        pairs = np.unique(slots << 32 | self.items[self.owners])
+        return (1 / np.bincount(pairs >> 32))[slots]
+
+    @cached_property
+    def _totals(self) -> np.ndarray:
+        """Returns the weight of each passage when it is there whole."""
+        firsts, spans = np.cumsum(self.lengths) - self.lengths, np.minimum(self.lengths, self.ngram)
+        words, spans = firsts[self.owners] + self.places, spans[self.owners]
+        best = np.zeros(self.lengths.sum())
+        for offset in range(self.ngram):
+            rows = offset < spans
+            np.maximum.at(best, words[rows] + offset, self._weights[rows])
+        return np.add.reduceat(best, firsts)
 
     @cached_property
     def _shift(self) -> np.uint64:

@@ -16,6 +16,7 @@ from lm.data.curate.benchmarks import Item
 from lm.data.curate.decontaminate import Decontaminate, cut, index_benchmarks
 from lm.data.curate.document import Document, Dropped
 from lm.data.curate.leaks import Index, Leak, normalised_words
+from lm.data.synthetic.crawl import Crawl
 
 _SPELLED = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
 
@@ -94,6 +95,26 @@ def test_clean_text_is_let_through_untouched() -> None:
     rng = random.Random(3)
     documents = [Document(f"a#{n}", _prose(rng, 500), "test") for n in range(200)]
     assert all(_step()(document) is document for document in documents)
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_items_of_a_few_templates_are_told_from_text_of_the_same_templates(seed: int) -> None:
+    crawl = Crawl(seed, 1000, {"clean": 0.6, "leak": 0.4})
+    items = [Item(str(number), (item.question,)) for number, item in enumerate(crawl.benchmark)]
+    step = Decontaminate(Index.build(items))
+    found: dict[str, list[bool]] = {"clean": [], "verbatim": [], "edited": []}
+    for page in (response.page for response in crawl):
+        leaks = step.index.find(normalised_words(page.text), step.coverage, step.min_covered)
+        if page.leak is None:
+            found["clean"].append(bool(leaks))
+        else:
+            edit = "verbatim" if page.leak.edit == "verbatim" else "edited"
+            found[edit].append(str(page.leak.item) in {leak.name for leak in leaks})
+    assert len(found["clean"]) == 600
+    assert min(len(found["verbatim"]), len(found["edited"])) > 150
+    assert sum(found["clean"]) <= 0.005 * 600
+    assert all(found["verbatim"])
+    assert sum(found["edited"]) >= 0.95 * len(found["edited"])
 
 
 def test_the_rule_names_the_item_and_how_much_of_it_was_found() -> None:

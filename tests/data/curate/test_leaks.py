@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import pickle
 import random
+from fractions import Fraction
 from pathlib import Path
 
 import pytest
@@ -38,22 +39,29 @@ def test_chinese_is_compared_by_characters() -> None:
     assert not index.find(normalised_words("今天天气很好，我们一起去公园玩吧，大家都很高兴。"), 0.6, 12)
 
 
-def _slow_search(passage: list[str], words: list[str], ngram: int, coverage: float, min_covered: int) -> bool:
-    """Tries every window, comparing words themselves."""
-    span, length = min(ngram, len(passage)), len(passage)
-    width, needed = math.ceil(1.25 * length), max(coverage * length, min(length, min_covered))
-    for begin in range(len(words)):
-        window = words[begin : begin + width]
-        covered = {
-            place + offset
-            for at in range(len(window) - span + 1)
-            for place in range(length - span + 1)
-            if window[at : at + span] == passage[place : place + span]
-            for offset in range(span)
-        }
-        if len(covered) >= needed - 1e-9:
-            return True
-    return False
+def _runs(words: list[str], span: int) -> list[tuple[str, ...]]:
+    return [tuple(words[at : at + span]) for at in range(len(words) - span + 1)]
+
+
+def _slow_shares(passages: list[list[str]], words: list[str], ngram: int, min_covered: int) -> list[float]:
+    """Returns how much of each passage is in the best window, trying all of them and comparing words themselves."""
+
+    def weight(passage: list[str], has: list[tuple[str, ...]]) -> tuple[int, Fraction]:
+        span = min(ngram, len(passage))
+        best = [Fraction(0)] * len(passage)
+        for place, run in enumerate(_runs(passage, span)):
+            owners = sum(run in _runs(other, span) for other in passages if min(ngram, len(other)) == span)
+            for at in range(place, place + span):
+                best[at] = max(best[at], Fraction(int(run in has), owners))
+        return sum(value > 0 for value in best), sum(best, Fraction(0))
+
+    shares = []
+    for passage in passages:
+        span, width = min(ngram, len(passage)), math.ceil(1.25 * len(passage))
+        found = [weight(passage, _runs(words[begin : begin + width], span)) for begin in range(len(words))]
+        enough = [value for covered, value in found if covered >= min(len(passage), min_covered)]
+        shares.append(float(max(enough, default=Fraction(0)) / weight(passage, _runs(passage, span))[1]))
+    return shares
 
 
 @pytest.mark.parametrize("seed", range(40))
@@ -65,10 +73,30 @@ def test_what_is_found_is_what_a_slow_search_finds(seed: int) -> None:
     index = Index.build([Item(str(n), (" ".join(p),)) for n, p in enumerate(passages)], ngram=ngram, min_words=2)
     words = rng.choices([*alphabet, "zz"], k=rng.randrange(0, 40))
     leaks = index.find(words, coverage, min_covered)
-    expected = {str(n) for n, p in enumerate(passages) if _slow_search(p, words, ngram, coverage, min_covered)}
-    assert {leak.name for leak in leaks} == expected
-    assert all(0 <= leak.start < leak.stop <= len(words) and coverage <= leak.coverage <= 1 for leak in leaks)
+    expected = {str(n): x for n, x in enumerate(_slow_shares(passages, words, ngram, min_covered))}
+    best = {name: max(leak.coverage for leak in leaks if leak.name == name) for name in {leak.name for leak in leaks}}
+    assert best == pytest.approx({name: share for name, share in expected.items() if share >= coverage - 1e-9})
+    assert all(0 <= leak.start < leak.stop <= len(words) for leak in leaks)
     assert leaks == sorted(leaks, key=lambda leak: leak.start)
+
+
+def test_a_template_that_items_share_is_no_leak() -> None:
+    template = "in the basket there are {} {} on the table and {} takes one away how many {} are left on the table"
+    told = [("six", "plums", "tom"), ("9", "pears", "ann"), ("two", "caps", "sue"), ("ten", "hats", "bob")]
+    index = Index.build([Item(f"f#{n}", (template.format(*x, x[1]),)) for n, x in enumerate(told)])
+    assert not index.find(template.format("four", "figs", "jim", "figs").split(), 0.6, 12)
+    for n, (number, things, name) in enumerate(told):
+        words = template.format(number, things, name, things).split()
+        assert [leak.name for leak in index.find(words, 0.6, 12)] == [f"f#{n}"]
+        words[words.index("takes")] = "puts"
+        assert [leak.name for leak in index.find(words, 0.6, 12)] == [f"f#{n}"]
+
+
+def test_an_item_that_several_benchmarks_have_is_found_in_each() -> None:
+    words = [f"word{n}" for n in range(20)]
+    index = Index.build([Item(name, (" ".join(words),)) for name in "abc"])
+    assert [leak[:2] for leak in index.find(words, 1.0, 12)] == [("a", 1.0), ("b", 1.0), ("c", 1.0)]
+    assert not index.find(words[:11], 0.6, 10)
 
 
 def test_a_leak_says_where_it_is() -> None:
