@@ -22,6 +22,7 @@ _TITLE = re.compile(r"<title[^>]*>([^<]*)</title>")
 _HREF = re.compile(r'(?:^| )href="([^"]*)"')
 _HOME = re.compile(r"(?:https?://[^/]*)?/?(?:\./)?(?:(?:index|default)\.\w+)?")
 _REOPENED = 3  # times that a link is found again, at least, if it was left open
+_LONG = 1_000  # an element that is not kept in mind, such as one with a picture in its style
 _EMPTY_LINES = re.compile(r"\n{3,}")
 _BREAK = "\0"  # of a line; no text holds it, the parser lets none through
 
@@ -117,7 +118,7 @@ def read_page(html: str, doubtful: bool = False) -> Page:
             if element[:2] == "a " and (found := _HREF.search(element)):
                 href = found[1]
                 element = element.replace(found[0], "")  # few are alike with it, which the cache is for
-            does = _does(element, doubtful)
+            does = _does(element, doubtful) if len(element) < _LONG else _does.__wrapped__(element, doubtful)
             if does == _NOTHING:
                 begun.append(_NOTHING)
             elif does == _OPENS and pre:  # a line of code that is an element

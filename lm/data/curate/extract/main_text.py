@@ -63,7 +63,7 @@ def choose(page: Page, in_data_table: list[bool]) -> list[int]:
             kept.append(place)
     kept = _without_orphans(page, kept)
     heading = _heading_before(page, start, kept, title)
-    below = [place for place in range(heading[0], start) if weights[place]] if heading else []
+    below = [place for place in range(heading[0] + 1, start) if weights[place]] if heading else []
     return [*heading, *below, *kept]
 
 
