@@ -6,45 +6,55 @@ from collections.abc import Iterator
 from pathlib import PurePosixPath
 
 from lm.common.errors import UserError
-from lm.data.curate.read import code, jsonl, latex, pages, pdf, tables, text, warc, wikipedia
+from lm.data.curate.read.code import language
+from lm.data.curate.read.code import read as code
 from lm.data.curate.read.files import File
+from lm.data.curate.read.jsonl import read as jsonl
+from lm.data.curate.read.latex import read as latex
+from lm.data.curate.read.pages import read as html
+from lm.data.curate.read.pdf import read as pdf
 from lm.data.curate.read.records import Found, Options, Read, Refused
 from lm.data.curate.read.streams import COMPRESSIONS
+from lm.data.curate.read.tables import read as parquet
+from lm.data.curate.read.text import read as txt
+from lm.data.curate.read.text import read_book, read_text_or_book
+from lm.data.curate.read.warc import read as warc
+from lm.data.curate.read.wikipedia import read as wikipedia
 
 _READERS: dict[str, Read] = {
-    "warc": warc.read,
-    "html": pages.read,
-    "jsonl": jsonl.read,
-    "parquet": tables.read,
-    "txt": text.read,
-    "gutenberg": text.read_book,
-    "code": code.read,
-    "wikipedia": wikipedia.read,
-    "latex": latex.read,
-    "pdf": pdf.read,
+    "warc": warc,
+    "html": html,
+    "jsonl": jsonl,
+    "parquet": parquet,
+    "txt": txt,
+    "gutenberg": read_book,
+    "code": code,
+    "wikipedia": wikipedia,
+    "latex": latex,
+    "pdf": pdf,
 }
 FORMATS = ("auto", *_READERS)
 _SUFFIXES: dict[str, Read] = {
-    ".warc": warc.read,
-    ".wet": warc.read,
-    ".html": pages.read,
-    ".htm": pages.read,
-    ".xhtml": pages.read,
-    ".jsonl": jsonl.read,
-    ".ndjson": jsonl.read,
-    ".json": jsonl.read,
-    ".parquet": tables.read,
-    ".pq": tables.read,
-    ".txt": text.read_text_or_book,
-    ".text": text.read_text_or_book,
-    ".md": text.read,
-    ".markdown": text.read,
-    ".rst": text.read,
-    ".xml": wikipedia.read,
-    ".tex": latex.read,
-    ".tar": latex.read,
-    ".tgz": latex.read,
-    ".pdf": pdf.read,
+    ".warc": warc,
+    ".wet": warc,
+    ".html": html,
+    ".htm": html,
+    ".xhtml": html,
+    ".jsonl": jsonl,
+    ".ndjson": jsonl,
+    ".json": jsonl,
+    ".parquet": parquet,
+    ".pq": parquet,
+    ".txt": read_text_or_book,
+    ".text": read_text_or_book,
+    ".md": txt,
+    ".markdown": txt,
+    ".rst": txt,
+    ".xml": wikipedia,
+    ".tex": latex,
+    ".tar": latex,
+    ".tgz": latex,
+    ".pdf": pdf,
 }
 
 
@@ -62,7 +72,7 @@ def reader(name: str, options: Options) -> Read:
         return _READERS[options.format]
     path = PurePosixPath(name.lower())
     suffix = PurePosixPath(path.stem).suffix if path.suffix in COMPRESSIONS else path.suffix
-    return _SUFFIXES.get(suffix) or (code.read if code.language(name) else _skip)
+    return _SUFFIXES.get(suffix) or (code if language(name) else _skip)
 
 
 def _skip(file: File, options: Options) -> Iterator[Found | Refused]:

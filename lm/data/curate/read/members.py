@@ -27,6 +27,11 @@ class Members:
         self._kind = next((kind for kind, magic in _MAGIC.items() if head.startswith(magic)), kind)
         self._magic = _MAGIC.get(self._kind, b"\n" + _RECORD)
 
+    @property
+    def plain(self) -> bool:
+        """Whether the archive is not compressed."""
+        return not self._kind
+
     def end(self, at: int, start: int) -> int:
         """Returns where the member that holds the record at `at` ends, or where it begins if it has no end.
 

@@ -68,6 +68,14 @@ def compression(name: str) -> str:
     return next((suffix for suffix in COMPRESSIONS if lowered.endswith(suffix)), "")
 
 
+def is_of_the_store(error: Exception) -> bool:
+    """Tells whether the machine or the network is to blame for an error, rather than what the file holds.
+
+    Parsers in compiled code raise bare OSErrors for malformed content.
+    """
+    return isinstance(error, OSError) and (type(error) is not OSError or error.errno is not None)
+
+
 class Piece(NamedTuple):
     """What stands before a separator; `whole` is False if it was too long, and only its beginning is kept."""
 

@@ -10,7 +10,7 @@ from lm.common.errors import UserError
 from lm.data.curate.read import jsonl
 from lm.data.curate.read.files import File
 from lm.data.curate.read.records import Found, Options, Refused, too_long
-from lm.data.curate.read.streams import open_raw
+from lm.data.curate.read.streams import is_of_the_store, open_raw
 
 _ROWS = 256
 
@@ -27,7 +27,7 @@ def read(file: File, options: Options) -> Iterator[Found | Refused]:
         try:
             table = pyarrow.parquet.ParquetFile(raw, pre_buffer=False)
         except (pyarrow.ArrowException, OSError) as error:
-            if isinstance(error, OSError) and error.errno is not None:
+            if is_of_the_store(error):
                 raise
             yield Refused("not a whole parquet file")
             return
@@ -44,7 +44,7 @@ def read(file: File, options: Options) -> Iterator[Found | Refused]:
                     left -= batch.num_rows
                     yield from (_row(batch, row, options) for row in range(batch.num_rows))
             except (pyarrow.ArrowException, OSError) as error:
-                if isinstance(error, OSError) and error.errno is not None:
+                if is_of_the_store(error):
                     raise
                 yield from (Refused("in a damaged parquet row group") for _ in range(left))
 

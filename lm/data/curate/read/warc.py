@@ -11,7 +11,7 @@ from lm.data.curate.read.bodies import BodyError, decode_body
 from lm.data.curate.read.files import File
 from lm.data.curate.read.members import Members
 from lm.data.curate.read.records import KEPT_BYTES, Found, Options, Refused, too_long
-from lm.data.curate.read.streams import compression, open_raw
+from lm.data.curate.read.streams import compression, is_of_the_store, open_raw
 from lm.data.curate.read.text import decoded
 
 if TYPE_CHECKING:
@@ -46,14 +46,16 @@ def read(file: File, options: Options) -> Iterator[Found | Refused]:
                     sound = True
                     yield item
             except OSError as error:
-                if error.errno is not None:  # the store's trouble, not the file's content
+                if is_of_the_store(error):
                     raise
             begin = start if last < 0 else members.end(last, start) if sound else last
             if sound and members.is_padding(begin):
                 return
-            start = members.next(begin + 1)
+            # Behind a record that could be read, a plain archive is damaged where its length is wrong: with too great a
+            # one, it has swallowed others.
+            start = members.next((last if members.plain and last >= 0 else begin) + 1)
             raw.seek(begin)
-            yield Refused(_DAMAGED.reason, raw.read(min(start - begin, KEPT_BYTES)))
+            yield Refused(_DAMAGED.reason, raw.read(max(0, min(start - begin, KEPT_BYTES))))
 
 
 class _Archive:
@@ -84,7 +86,7 @@ class _Archive:
         try:
             record.parse_http(quirks_mode=True)
         except OSError as error:
-            if error.errno is not None:
+            if is_of_the_store(error):
                 raise
             return Refused("malformed HTTP header", record.reader.read(KEPT_BYTES))
         headers = record.http_headers

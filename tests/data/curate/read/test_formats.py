@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import pickle
 
 import pytest
@@ -82,3 +83,16 @@ def test_options_and_records_travel_between_processes(tmp_path):
     assert options == Options(text_key="body")
     records = list(read(file, options, "s"))
     assert pickle.loads(pickle.dumps(records)) == records
+
+
+@pytest.mark.parametrize("name", ["a.warc.gz", "a.jsonl", "a.parquet", "a.html"])
+def test_a_store_that_fails_is_an_error_and_no_damaged_record(tmp_path, monkeypatch, name):
+    class Failing(io.BytesIO):
+        def read(self, size=-1):
+            raise TimeoutError("the store does not answer")
+
+    (tmp_path / name).write_bytes(b"x" * 1000)
+    (file,) = list_files(str(tmp_path))
+    monkeypatch.setattr("fsspec.core.OpenFile.open", lambda self: Failing(b"x" * 1000))
+    with pytest.raises(TimeoutError):
+        list(read(file, Options(), "s"))

@@ -241,7 +241,7 @@ def test_rubbish_between_records_is_put_aside(tmp_path, read_all):
         assert records[2].raw == rubbish[:4096]
 
 
-@pytest.mark.parametrize("factor", [0.5, 100])
+@pytest.mark.parametrize("factor", [0.5, 1.5, 2.5, 100])
 def test_a_wrong_length_costs_no_other_record(tmp_path, read_all, factor):
     crawl = pages(6, compressed=False)
     begin = crawl.starts[2]
