@@ -27,7 +27,10 @@ _BITS = 18
 _FOLDS = 3
 _HELD_OUT = 5  # one text in so many is for measuring
 _LEAST = 20  # texts of each label that can be learned from and measured on
-_SEEN = 3  # texts that a slot must be in; what is rarer tells the texts apart, not the labels
+_SEEN = (
+    3,
+    10,
+)  # a slot must be in a hundredth of the texts within these bounds: rarer ones tell texts apart, not labels
 _REGULARISATION = 1.0  # inverse, of scikit-learn's logistic regression
 
 Example = tuple[str, int]
@@ -131,10 +134,11 @@ def _fit(x_NF: Any, label_N: np.ndarray, name: str) -> Linear:
     from sklearn.linear_model import LogisticRegression
 
     texts_F = np.bincount(x_NF.indices, minlength=x_NF.shape[1])
-    seen = np.flatnonzero(texts_F >= _SEEN)
+    least = int(np.clip(len(label_N) // 100, *_SEEN))
+    seen = np.flatnonzero(texts_F >= least)
     if not len(seen):
-        raise UserError(f"{name}: no word stands in {_SEEN} of the texts, so there is nothing to learn; give more text")
-    rarity = np.log(len(label_N) / texts_F[seen]).astype(np.float32)
+        raise UserError(f"{name}: no word stands in {least} of the texts, so there is nothing to learn; give more text")
+    rarity = np.sqrt(np.log(len(label_N) / texts_F[seen])).astype(np.float32)
     model = LogisticRegression(C=_REGULARISATION, max_iter=1000)
     fitted = CalibratedClassifierCV(model, method="sigmoid", cv=_FOLDS, ensemble=False).fit(
         x_NF[:, seen] * rarity[None, :], label_N
