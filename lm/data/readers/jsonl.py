@@ -22,14 +22,19 @@ class ReadJsonl:
     text_key: str = "text"
 
     def __call__(self, path: Path, id: str) -> Iterator[tuple[str, str]]:
+        for number, record in self.records(path):
+            yield f"{id}:{number}", record[self.text_key]
+
+    def records(self, path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+        """Yields each object, whose text is sure to be one, with the number of its line from 1."""
         with compressed.open_binary(path) as stream:
             for number, line in enumerate(stream, start=1):
                 if number == 1:
                     line = line.removeprefix(_UTF8_MARK)
                 if line.strip():
-                    yield f"{id}:{number}", self._text(line, f"{path}:{number}")
+                    yield number, self._record(line, f"{path}:{number}")
 
-    def _text(self, line: bytes, where: str) -> str:
+    def _record(self, line: bytes, where: str) -> dict[str, Any]:
         record = _parse(line, where)
         if self.text_key not in record:
             keys = ", ".join(record) or "none"
@@ -41,7 +46,7 @@ class ReadJsonl:
             raise UserError(
                 f"{where}: {self.text_key!r} holds half a surrogate pair, which is no character; mend or drop it"
             )
-        return text
+        return record
 
 
 def _parse(line: bytes, where: str) -> dict[str, Any]:
