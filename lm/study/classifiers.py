@@ -17,7 +17,9 @@ from lm.study import figures
 _WIDTH, _HEIGHT = 320, 200
 
 
-class _Curve(NamedTuple):
+class Curve(NamedTuple):
+    """Precision and recall by threshold, and the threshold in use."""
+
     points: Sequence[Point]
     limit: float
 
@@ -33,7 +35,7 @@ def panels(models: Path, limits: Mapping[str, float]) -> list[dict[str, Any]]:
             continue
         probability_N, label_N = linear.read_measured(models / name)
         at = point(probability_N, label_N, limit)
-        drawn = _Curve(curve(probability_N, label_N), limit)
+        drawn = Curve(curve(probability_N, label_N), limit)
         found.append(
             {
                 "name": name,
@@ -47,7 +49,7 @@ def panels(models: Path, limits: Mapping[str, float]) -> list[dict[str, Any]]:
     return found
 
 
-def draw(drawn: _Curve, width: int, height: int) -> Figure:
+def draw(drawn: Curve, width: int, height: int) -> Figure:
     """Draws precision and recall over the threshold, each named at its end, and the threshold in use."""
     figure, ax = figures.panel(width, height, right=64)
     thresholds = [point.threshold for point in drawn.points]

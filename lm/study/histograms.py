@@ -16,7 +16,7 @@ _SHOWN = (0.5, 99.5)  # percentiles; what lies beyond is heaped up at the ends
 _SKEWED = 20  # times the mean bar, the highest one
 
 
-class _Bars(NamedTuple):
+class Bars(NamedTuple):
     """How many documents lie between each two edges, and the limit."""
 
     counts: np.ndarray
@@ -33,7 +33,7 @@ def histogram(values: np.ndarray, limit: float, bins: int, title: str) -> str:
     return figures.svg(draw, bars(values, limit, bins), _WIDTH, _HEIGHT, title)
 
 
-def bars(values: np.ndarray, limit: float, bins: int) -> _Bars:
+def bars(values: np.ndarray, limit: float, bins: int) -> Bars:
     """Returns the counts [bins] and edges [bins + 1] that are drawn; the counts are of all values that are finite."""
     values = values[np.isfinite(values)]
     low, high = np.percentile(values, _SHOWN) if len(values) else (limit, limit)
@@ -41,10 +41,10 @@ def bars(values: np.ndarray, limit: float, bins: int) -> _Bars:
     if low == high:
         low, high = low - 0.5, high + 0.5
     counts, edges = np.histogram(np.clip(values, low, high), bins, (low, high))
-    return _Bars(counts, edges, limit)
+    return Bars(counts, edges, limit)
 
 
-def draw(drawn: _Bars, width: int, height: int) -> Figure:
+def draw(drawn: Bars, width: int, height: int) -> Figure:
     """Draws the bars and the limit."""
     figure, ax = figures.panel(width, height)
     counts, edges = drawn.counts, drawn.edges
