@@ -6,7 +6,7 @@ Dims: B batch, T time, V vocabulary, S sources of the split, 4 the fields of `Su
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import jax
@@ -53,7 +53,7 @@ class Perplexity:
     ) -> None:
         self._shards, self._split, self._seq_len = shards, split, model.max_seq_len
         self._batch_size, self._max_tokens = batch_size, max_tokens
-        self._score = jax.jit(_scorer(model, jnp.asarray(token_bytes_V)))
+        self._score = jax.jit(batch_sums(model, jnp.asarray(token_bytes_V)))
         if all(source.n_tokens == source.n_documents for source in shards.sources(split)):  # before hours of training
             raise self._nothing_to_predict()
 
@@ -126,7 +126,9 @@ def _means(sums_4: np.ndarray) -> tuple[float, float]:
     return nats / tokens, text_nats / math.log(2) / text_bytes if text_bytes else math.nan
 
 
-def _scorer(model: ModelConfig, token_bytes_V: jax.Array) -> Any:
+def batch_sums(model: ModelConfig, token_bytes_V: jax.Array) -> Callable[[Any, dict[str, jax.Array]], Sums]:
+    """Returns a function of parameters and a batch with `KEYS`, each `[B, T]`, that sums over each of its rows."""
+
     def score(params: Any, batch: dict[str, jax.Array]) -> Sums:
         output = Decoder(model).apply({"params": params}, batch["tokens"], batch["segments"], batch["positions"])
         nats_BT, _ = token_nats(output.logits_BTV, batch["targets"])
