@@ -103,6 +103,9 @@ def _run(name: str, arguments: list[str]) -> int:
         if argument in ("-h", "--help"):
             print(_stage_help(name, stage))
             return 0
+        if not argument.startswith("-") and (subject := getattr(stage, "SUBJECT", "")):
+            assignments.append((subject, argument))  # `lm trace runs/mine` is `lm trace --run=runs/mine`
+            continue
         key, equals, value = argument.partition("=")
         if not argument.startswith("--") or not equals:
             raise UserError(f"{argument}: expected --key=value, such as --workdir=runs/mine")

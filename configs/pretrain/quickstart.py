@@ -1,4 +1,4 @@
-"""The quickstart's model: real code and prose from the interpreter's own library, and more of a generated world.
+"""The quickstart's model: the curated crawl, the interpreter's own library, and stories of the generated world.
 
 lm quickstart --workdir=runs/quickstart
 
@@ -14,8 +14,9 @@ def get_config(arg: str = "") -> ConfigDict:
     """Returns the config; `arg` may be `smoke`."""
     cfg = defaults.pretrain()
     cfg.data.mixture = {
-        "stdlib": {"path": "builtin:stdlib", "weight": 0.3},
-        "world": {"path": "builtin:world?n=20000", "weight": 0.7},
+        "web": {"path": "runs/quickstart/curated", "weight": 0.4},  # the quickstart puts its own there
+        "stdlib": {"path": "builtin:stdlib", "weight": 0.2},
+        "world": {"path": "builtin:world?n=12000", "weight": 0.4},
     }
     cfg.data.validation = 0.02
     cfg.tokenizer.vocab_size = 1024

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from lm.data.readers import Documents
     from lm.data.shards import Shards
 
+SUBJECT = "run"  # what an argument without a key is
+
 
 def defaults() -> ConfigDict:
     """Returns every key the stage reads."""

@@ -11,6 +11,8 @@ from pathlib import Path
 
 from ml_collections import ConfigDict, config_dict
 
+SUBJECT = "run"  # what an argument without a key is
+
 
 def defaults() -> ConfigDict:
     """Returns every key the stage reads."""

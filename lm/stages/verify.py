@@ -6,6 +6,8 @@ from pathlib import Path
 
 from ml_collections import ConfigDict
 
+SUBJECT = "dir"  # what an argument without a key is
+
 
 def defaults() -> ConfigDict:
     """Returns every key the stage reads."""

@@ -58,6 +58,21 @@ def read_config(directory: Path) -> dict[str, Any]:
         raise UserError(f"{path}: not valid JSON ({error}); restore it, or start the run anew") from error
 
 
+def read_facts(directory: Path) -> dict[str, Any]:
+    """Returns what `run.json` tells of a run.
+
+    Raises:
+        UserError: the directory holds no run, or its facts are damaged.
+    """
+    path = directory / RUN
+    if not path.is_file():
+        raise UserError(f"{directory}: no run here ({RUN} is missing); `lm pretrain --workdir={directory}` makes one")
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise UserError(f"{path}: not valid JSON ({error}); restore it, or start the run anew") from error
+
+
 def claim(directory: Path, config: Mapping[str, Any], facts: Mapping[str, Any]) -> None:
     """Makes the directory this config's run over this data, writing `config.json` and `run.json`.
 

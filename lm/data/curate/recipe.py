@@ -48,7 +48,7 @@ def defaults() -> ConfigDict:
                 "paths": (),  # benchmark files: GSM8K, HumanEval, ARC, MMLU as published, other JSON Lines, lines
                 "keys": (),  # of the texts in JSON Lines of another layout
                 "coverage": 0.6,  # share of an item's words that makes a leak
-                "min_covered": 12,  # and at least so many words
+                "min_covered": 10,  # and at least so many words
                 "action": "drop",  # or cut: only the passage goes
             },
             "min_kept": 0.02,  # share of the documents; less than that is an error

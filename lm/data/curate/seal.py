@@ -12,7 +12,7 @@ from lm.common.errors import UserError
 from lm.common.manifest import Manifest
 from lm.data.curate.job import Job
 from lm.data.curate.ledger import Receipts
-from lm.data.curate.output import DOCUMENTS, DROPPED, FACTS, QUARANTINED, STAGE
+from lm.data.curate.output import DOCUMENTS, DROPPED, FACTS, QUARANTINED, STAGE, UNITS
 from lm.data.curate.tally import Tally
 
 _NAMED_RULES = 3
@@ -37,6 +37,8 @@ def seal(job: Job, n_units: int, *, config: Mapping[str, Any], inputs: Mapping[s
         "dedup": job.dedup is not None,
     }
     manifest.write_atomic(job.output / FACTS, json.dumps(facts) + "\n")
+    names = [[file.name for file in job.unit(unit)] for unit in range(n_units)]
+    manifest.write_atomic(job.output / UNITS, json.dumps(names) + "\n")
     folders = (DOCUMENTS, DROPPED, QUARANTINED)
     files = {
         job.output / entry.name
@@ -55,7 +57,7 @@ def seal(job: Job, n_units: int, *, config: Mapping[str, Any], inputs: Mapping[s
         config=config,
         inputs=inputs,
         counts=counts,
-        files=[*files, *models, job.output / FACTS],
+        files=[*files, *models, job.output / FACTS, job.output / UNITS],
     )
     shutil.rmtree(job.output / "work")
     return written
