@@ -22,7 +22,7 @@ _XML = "<?xml version="
 _XML_WITHIN = 100  # characters
 _ENCODED = re.compile(
     r"[A-Za-z0-9+/\n=]{64,}"  # base64
-    r"|(?:\b(?:0x|\\x)?[0-9a-fA-F]{2}(?:,|\b\s*)){8,}"  # bytes
+    r"|(?:(?:\b0x|\\x|\b)[0-9a-fA-F]{2}(?:,|\b)\s*){8,}"  # bytes
     r"|(?:\\u[0-9a-fA-F]{4}){8,}"
 )
 
