@@ -7,6 +7,9 @@ continues a stopped job; --config.dry_run=True says what each rule would do to a
 
 from __future__ import annotations
 
+import shutil
+import signal
+import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -19,12 +22,13 @@ from ml_collections import ConfigDict
 from lm.stages import required_workdir
 
 if TYPE_CHECKING:
+    from lm.common.protocols import Scorer
     from lm.data.curate.executors import Phase
     from lm.data.curate.job import Job
     from lm.data.curate.read import File
 
 # Where the work is done and how it is watched; what comes out does not depend on it.
-FREE_KEYS = ("dry_run", "workers", "executor", "slurm.", "sample.", "output")
+FREE_KEYS = ("dry_run", "workers", "executor", "slurm.", "sample.", "output", "min_kept")
 
 
 def defaults() -> ConfigDict:
@@ -36,28 +40,54 @@ def defaults() -> ConfigDict:
 
 def run(cfg: ConfigDict, workdir: Path | None) -> None:
     """Curates the input into the output directory, or says what would be done."""
-    from lm.data.curate import executors, recipe, seal
+    from lm.common import manifest
+    from lm.data.curate import claim, executors, recipe, seal
     from lm.data.curate.read import list_files
 
     output = required_workdir(Path(cfg.output) if cfg.output else workdir)
     executors.check(cfg)
     recipe.check(cfg)
     files = list_files(cfg.input)
+    claim.check_apart(output, cfg.input, files)
     if cfg.dry_run:
         _preview(cfg, files, output)
         return
     config = _identity(cfg)
     inputs = {"input": recipe.fingerprint(files), **recipe.fingerprints(cfg)}
-    from lm.common import manifest
-    from lm.data.curate import job as jobs
-
     if manifest.find_same(output, seal.STAGE, config=config, inputs=inputs) is None:
-        jobs.claim(output, config, inputs)
-        job = recipe.make_job(cfg, output)
-        if not _execute(cfg, job, files, config, inputs):
-            print(f"{output}: queued; `squeue` shows the jobs, the last of which writes {output / manifest.NAME}")
-            return
+        claim.check(output, config, inputs)
+        with claim.locked(output), _sigterm_interrupts():
+            if manifest.find(output, seal.STAGE) is None:  # else another process has ended meanwhile
+                job = recipe.make_job(cfg, output.absolute(), _scorer(cfg))
+                claim.claim(output, config, inputs)
+                if not _execute(cfg, job, files, config, inputs):
+                    print(f"{output}: queued; `squeue` shows the jobs, the last of which writes {manifest.NAME}")
+                    return
+    _tidy(output)
     print(_summary(output))
+
+
+def _scorer(cfg: ConfigDict) -> Scorer | None:
+    from lm.data.curate.recipe import PERPLEXITY
+
+    if PERPLEXITY not in cfg.steps:
+        return None
+    from lm.evals.scorer import BitsPerByte
+
+    return BitsPerByte(cfg[PERPLEXITY].run)
+
+
+@contextmanager
+def _sigterm_interrupts() -> Iterator[None]:
+    """Makes SIGTERM stop the work as Ctrl-C does: workers end, and half-written files go."""
+    if threading.current_thread() is not threading.main_thread():  # signals reach the main thread alone
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _identity(cfg: ConfigDict) -> dict[str, Any]:
@@ -83,7 +113,7 @@ def _execute(
         Phase("seal", Seal(job, n_units, dict(config), dict(inputs), cfg.min_kept), 1),
     ]
     size = sum(file.bytes for file in files)
-    logs = job.output / "work" / "logs"
+    logs = job.output / ("logs" if cfg.executor == "slurm" else "work/logs")  # Slurm's jobs write there to the last
 
     @contextmanager
     def watch(phase: Phase) -> Iterator[None]:
@@ -143,10 +173,18 @@ class Seal:
 
     def __call__(self, data: Any, rank: int, world_size: int) -> None:
         from lm.data.curate import seal
-        from lm.study import curation
 
         seal.seal(self.job, self.n_units, config=self.config, inputs=self.inputs, min_kept=self.min_kept)
-        curation.write(self.job.output)
+        _tidy(self.job.output)
+
+
+def _tidy(output: Path) -> None:
+    """Draws the report of a finished curation, unless it is there, and clears what the work has left."""
+    from lm.study import curation
+
+    if not (output / curation.REPORT).is_file():
+        curation.write(output)
+    shutil.rmtree(output / "work", ignore_errors=True)
 
 
 def _preview(cfg: ConfigDict, files: tuple[File, ...], output: Path) -> None:
@@ -157,7 +195,7 @@ def _preview(cfg: ConfigDict, files: tuple[File, ...], output: Path) -> None:
     from lm.data.curate.preview import describe, preview
 
     with tempfile.TemporaryDirectory() as scratch:  # for models that have to be trained first
-        job = recipe.make_job(cfg, Path(scratch))
+        job = recipe.make_job(cfg, Path(scratch), _scorer(cfg))
         found = preview(files, job, n=cfg.sample.documents, n_examples=cfg.sample.examples)
     size = sum(file.bytes for file in files)
     print(f"{cfg.input}: {len(files):,} files, {quantity(size)}B, into {output}\n\n{describe(found)}")

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from lm.common import manifest
 from lm.common.errors import UserError
 from lm.data.curate.dedup import DropCommon, Lines, MinHash, common_lines, deduplicate, exact_keys, hash_words, scoped
 from lm.data.curate.dedup.lines import COUNTS
@@ -137,7 +138,7 @@ class Keys:
         self._waiting = 0
         self._keys: list[np.ndarray] = []
         self._quality: list[float] = []
-        self._ids: list[str] = []
+        self._ids: list[bytes] = []
         self._lines: dict[By, list[np.ndarray]] = {by: [np.zeros(0, COUNTS)] for by in dedup.max_documents}
 
     def add(self, document: Document) -> None:
@@ -146,7 +147,7 @@ class Keys:
         self._scopes.append(str(document.meta.get("snapshot", "")) if self._dedup.scope == "snapshot" else "")
         scores = document.meta.get("scores", {})
         self._quality.append(scores[self._dedup.prefer] if self._dedup.prefer else float(len(document.words)))
-        self._ids.append(document.id)
+        self._ids.append(document.id.encode())
         self._waiting += len(document.text)
         if self._waiting >= _BATCH_CHARACTERS:
             self._flush()
@@ -165,12 +166,12 @@ class Keys:
         self._texts, self._scopes, self._waiting = [], [], 0
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """Returns keys [n, columns] uint64, quality [n] float64, ids [n], and the counts of lines by kind."""
+        """Returns keys [n, columns] uint64, quality [n] float64, ids [n] in UTF-8, and the counts of lines by kind."""
         self._flush()
         return {
             "keys": np.concatenate([np.zeros((0, self._dedup.columns), np.uint64), *self._keys]),
             "quality": np.array(self._quality, np.float64),
-            "ids": np.array(self._ids, np.str_) if self._ids else np.zeros(0, "<U1"),
+            "ids": np.array(self._ids, np.bytes_) if self._ids else np.zeros(0, "S1"),
             **{by: _merged(counts) for by, counts in self._lines.items()},
         }
 
@@ -180,8 +181,16 @@ class Keys:
         paths = {}
         for role, array in self.arrays().items():
             paths[role] = folder / f"{stem}-{role}.npy"
-            np.save(paths[role], array)
+            _save(paths[role], array)
         return paths
+
+
+def _save(path: Path, array: np.ndarray) -> None:
+    """Writes a whole array or nothing, so that another attempt at the same unit may be read meanwhile."""
+    temporary = path.with_name(f"{path.name}.{manifest.attempt_id()}.tmp")
+    with temporary.open("wb") as stream:
+        np.save(stream, array)
+    temporary.replace(path)
 
 
 def _merged(counts: Sequence[np.ndarray]) -> np.ndarray:
@@ -208,7 +217,7 @@ class InMemory:
         quality = [np.load(path) for path in _paths(self.output, self.n_units, "quality")]
         exchange.labels(0).parent.mkdir(parents=True, exist_ok=True)
         for unit, labels in enumerate(deduplicate(keys, quality)):
-            np.save(exchange.labels(unit), labels)
+            _save(exchange.labels(unit), labels)
         Conclude(self.dedup, self.output, self.n_units)(data, rank, world_size)
 
 
@@ -222,10 +231,10 @@ class Conclude:
 
     def __call__(self, data: Any, rank: int, world_size: int) -> None:
         sizes = [len(np.load(path, mmap_mode="r")) for path in _paths(self.output, self.n_units, "quality")]
-        np.save(_folder(self.output) / _BOUNDS, np.cumsum([0, *sizes], dtype=np.int64))
+        _save(_folder(self.output) / _BOUNDS, np.cumsum([0, *sizes], dtype=np.int64))
         for by, limit in self.dedup.max_documents.items():
             counts = [np.load(path, mmap_mode="r") for path in _paths(self.output, self.n_units, by)]
-            np.save(_folder(self.output) / f"common_{by}.npy", common_lines(counts, limit))
+            _save(_folder(self.output) / f"common_{by}.npy", common_lines(counts, limit))
 
 
 @dataclass(frozen=True)
@@ -261,7 +270,7 @@ class Verdicts:
         if self.labels[index] == self.first + index:
             return None
         same = self.exact[index] == self.survivor_exact[index]
-        return Dropped("dedup.exact" if same else "dedup.minhash", str(self.survivor_ids[index]), "")
+        return Dropped("dedup.exact" if same else "dedup.minhash", self.survivor_ids[index].decode(), "")
 
     @classmethod
     def load(cls, dedup: Dedup, output: Path, rank: int) -> Verdicts:

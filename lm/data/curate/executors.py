@@ -7,7 +7,11 @@ writes depends on the unit alone, so it does not matter which executor runs it, 
 from __future__ import annotations
 
 import os
+import shlex
+import shutil
+import sys
 import threading
+import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
@@ -16,6 +20,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
+from lm.common import manifest
 from lm.common.errors import UserError
 
 Run = Callable[[Any, int, int], None]
@@ -53,8 +58,6 @@ def defaults() -> ConfigDict:
 
 def check(cfg: ConfigDict) -> None:
     """Raises UserError where the work cannot be done as the config says."""
-    import shutil
-
     if cfg.executor not in EXECUTORS:
         raise UserError(f"config.executor={cfg.executor}: unknown; choose {', '.join(EXECUTORS)}")
     if cfg.workers < 0:
@@ -95,11 +98,9 @@ def _here(phase: Phase, workers: int, logs: Path) -> None:
         for rank in range(phase.tasks):
             phase.run(None, rank, phase.tasks)
         return
-    from lm.data.curate.quiet import QuietLocalExecutor
+    from lm.data.curate.backends import LocalExecutor
 
-    QuietLocalExecutor(
-        [phase.run], tasks=phase.tasks, workers=workers, logging_dir=str(logs), skip_completed=False
-    ).run()
+    LocalExecutor([phase.run], tasks=phase.tasks, workers=workers, logging_dir=str(logs), skip_completed=False).run()
 
 
 def _on_ray(phase: Phase, workers: int, logs: Path) -> None:
@@ -113,43 +114,58 @@ def _on_ray(phase: Phase, workers: int, logs: Path) -> None:
             log_to_driver=False,
             logging_level="error",
         )
-    failures = logs / "failures"
+    outcomes = logs / "outcomes"
+    shutil.rmtree(outcomes, ignore_errors=True)  # of an earlier attempt
     RayPipelineExecutor(
-        [Guarded(phase.run, failures)],
+        [Reported(phase.run, outcomes)],
         tasks=phase.tasks,
         workers=min(workers, phase.tasks),
         logging_dir=str(logs),
         skip_completed=False,
+        mem_per_cpu_gb=0,  # a share that no node has free would be waited for without end
     ).run()
-    for path in sorted(failures.glob("*.txt")):  # Ray's executor logs a task's error and goes on
-        message = path.read_text(encoding="utf-8")
-        path.unlink()
-        raise UserError(message)
+    for rank in range(phase.tasks):  # Ray's executor logs what goes wrong and goes on
+        path = outcomes / f"{rank:05d}"
+        if not path.is_file():
+            raise UserError(
+                f"{phase.name}: task {rank} was killed by Ray, as happens when memory runs out; the same command "
+                f"continues, with less memory if config.workers is smaller"
+            )
+        kind, _, message = path.read_text(encoding="utf-8").partition("\n")
+        if kind != "done":
+            raise (UserError if kind == "user" else RuntimeError)(message)
 
 
 @dataclass(frozen=True)
-class Guarded:
-    """Runs a phase's task and leaves its error where the caller finds it."""
+class Reported:
+    """Runs a phase's task, and leaves how it ended where the caller finds it: done, or its error."""
 
     run: Run
-    failures: Path
+    outcomes: Path
 
     def __call__(self, data: Any, rank: int, world_size: int) -> None:
         try:
             self.run(data, rank, world_size)
         except Exception as error:
-            self.failures.mkdir(parents=True, exist_ok=True)
-            text = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
-            (self.failures / f"{rank:05d}.txt").write_text(text, encoding="utf-8")
+            self._report(
+                rank, f"user\n{error}" if isinstance(error, UserError) else f"failed\n{traceback.format_exc()}"
+            )
             raise
+        self._report(rank, "done\n")
+
+    def _report(self, rank: int, outcome: str) -> None:
+        self.outcomes.mkdir(parents=True, exist_ok=True)
+        manifest.write_atomic(self.outcomes / f"{rank:05d}", outcome)
 
 
 def _queue(phases: Sequence[Phase], cfg: ConfigDict, logs: Path) -> None:
-    from datatrove.executor.slurm import SlurmPipelineExecutor
+    from lm.data.curate.backends import SlurmExecutor
 
+    # The nodes see the file system that this process sees, so its Python serves them too.
+    path = shlex.quote(str(Path(sys.executable).parent))
     before: Any = None
     for phase in phases:
-        before = SlurmPipelineExecutor(
+        before = SlurmExecutor(
             [phase.run],
             tasks=phase.tasks,
             workers=cfg.workers or -1,
@@ -158,11 +174,12 @@ def _queue(phases: Sequence[Phase], cfg: ConfigDict, logs: Path) -> None:
             cpus_per_task=cfg.slurm.cpus_per_task,
             mem_per_cpu_gb=cfg.slurm.mem_per_cpu_gb,
             qos=cfg.slurm.qos,
-            env_command=cfg.slurm.env_command or None,
+            env_command=cfg.slurm.env_command or f"export PATH={path}:$PATH",
             max_array_size=cfg.slurm.max_array_size,
             requeue=cfg.slurm.requeue,
             job_name=f"lm-curate-{phase.name}",
             logging_dir=str(logs / phase.name),
+            skip_completed=False,  # receipts say what is done
             mail_type="NONE",
             depends=before,
         )

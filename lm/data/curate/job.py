@@ -4,21 +4,18 @@ from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 from lm.common import manifest
-from lm.common.config import differences
 from lm.common.errors import UserError
 from lm.data.curate.document import Step
 from lm.data.curate.duplicates import Dedup
 from lm.data.curate.read import File, Options, units
 
 # Small inputs are divided as well, so that all workers have something to do; large ones into pieces soon done again.
-_UNITS, _LEAST_BYTES, _MOST_BYTES = 64, 1 << 20, 32 << 20
-UNITS, CLAIM = "work/units.json", "work/claim.json"
+_UNITS, _LEAST_BYTES, _MOST_BYTES = 64, 64 << 10, 32 << 20
+UNITS = "work/units.json"
 
 
 @dataclass(frozen=True)
@@ -38,13 +35,19 @@ class Job:
     observed: int
 
     def write_units(self, files: tuple[File, ...]) -> int:
-        """Divides the input into units of work, which stay the same whoever does them, and returns how many."""
+        """Divides the input into units of work, which stay the same whoever does them, and returns how many.
+
+        Raises:
+            UserError: an earlier attempt has divided it otherwise.
+        """
         size = sum(file.bytes for file in files)
         divided = units(files, target_bytes=min(max(size // _UNITS, _LEAST_BYTES), _MOST_BYTES))
-        (self.output / UNITS).parent.mkdir(parents=True, exist_ok=True)
-        manifest.write_atomic(
-            self.output / UNITS, json.dumps([[asdict(file) for file in unit] for unit in divided]) + "\n"
-        )
+        path, text = self.output / UNITS, json.dumps([[asdict(file) for file in unit] for unit in divided]) + "\n"
+        if not path.is_file():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            manifest.write_atomic(path, text)
+        elif path.read_text(encoding="utf-8") != text:
+            raise UserError(f"{self.output}: begun by another version of lm; finish it there, or delete it")
         return len(divided)
 
     def unit(self, rank: int) -> tuple[File, ...]:
@@ -55,24 +58,3 @@ class Job:
 @functools.cache
 def _units(path: Path) -> tuple[tuple[File, ...], ...]:
     return tuple(tuple(File(**file) for file in unit) for unit in json.loads(path.read_text(encoding="utf-8")))
-
-
-def claim(output: Path, config: Mapping[str, Any], inputs: Mapping[str, str]) -> None:
-    """Makes a directory this job's, or finds that it is: what is finished there was made for the same config and input.
-
-    Raises:
-        UserError: it holds an unfinished job of another config or input; what differs is named.
-    """
-    path = output / CLAIM
-    if path.is_file():
-        made = json.loads(path.read_text(encoding="utf-8"))
-        changed = [f"config.{key} {old!r} → {new!r}" for key, old, new in differences(made["config"], config)]
-        changed += [f"{key} itself" for key, _, _ in differences(made["inputs"], inputs)]
-        if changed:
-            raise UserError(
-                f"{output}: holds an unfinished curation of another kind (changed: {'; '.join(changed)}); choose "
-                f"another --config.output, or delete this one"
-            )
-        return
-    path.parent.mkdir(parents=True, exist_ok=True)
-    manifest.write_atomic(path, json.dumps({"config": dict(config), "inputs": dict(inputs)}) + "\n")

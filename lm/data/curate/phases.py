@@ -37,7 +37,11 @@ def apply(steps: Sequence[Step], document: Document, tally: Tally) -> Document |
     """Takes a document through steps; returns what it became, or what it was when it was dropped, and why."""
     for step in steps:
         tally.reached[step.name] += 1
-        result = step(document)
+        try:
+            result = step(document)
+        except Exception as error:
+            error.add_note(f"in the step {step.name}, at the document {document.id}")
+            raise
         if isinstance(result, Dropped):
             tally.drop(result)
             return document, result

@@ -40,11 +40,11 @@ def defaults() -> ConfigDict:
             **steps.defaults(),
             "dedup": duplicates.defaults(),
             **classify.defaults(),
-            PERPLEXITY: {
+            "perplexity": {
                 "run": "",  # a run of `lm pretrain`, whose bits per byte of a text are its score
                 "max": 0.0,  # drop what is above; 0 keeps everything and notes the score
             },
-            DECONTAMINATE: {
+            "decontaminate": {
                 "paths": (),  # benchmark files: GSM8K, HumanEval, ARC, MMLU as published, other JSON Lines, lines
                 "keys": (),  # of the texts in JSON Lines of another layout
                 "coverage": 0.6,  # share of an item's words that makes a leak
@@ -83,6 +83,10 @@ def check(cfg: ConfigDict) -> None:
     for name in (*before, *after):
         if name in steps.kinds():
             steps.build(name, cfg[name])
+        elif name in classify.KINDS and cfg[name].model:
+            classify.make(name, cfg[name], Path())  # nothing to be trained
+        elif name == PERPLEXITY:
+            _check_run(cfg[name].run)
     if pivot:
         Dedup.from_config(cfg.dedup)
         prefer = cfg.dedup.prefer
@@ -97,6 +101,15 @@ def check(cfg: ConfigDict) -> None:
             raise UserError(f"config.{key}: must be positive")
 
 
+def _check_run(run: str) -> None:
+    if not run:
+        raise UserError(
+            "config.perplexity.run is not set; give a run of `lm pretrain`, or take perplexity out of steps"
+        )
+    if not (Path(run) / manifest.NAME).is_file():
+        raise UserError(f"config.perplexity.run={run}: no finished run there; `lm pretrain` makes one")
+
+
 def make_job(cfg: ConfigDict, output: Path, scorer: Scorer | None = None) -> Job:
     """Builds the job; models that the steps need are made or copied into `output` first.
 
@@ -107,6 +120,8 @@ def make_job(cfg: ConfigDict, output: Path, scorer: Scorer | None = None) -> Job
     """
     before, pivot, after = steps.split(cfg.steps, names())
     dedup = Dedup.from_config(cfg.dedup) if pivot else None
+    chosen = [name for name in (*before, *after) if _is_on(name, cfg)]
+    clear_of = _decontaminate(cfg[DECONTAMINATE]) if DECONTAMINATE in chosen else None  # what fails, before training
 
     def build(name: str) -> Step:
         if name in classify.KINDS:
@@ -115,7 +130,8 @@ def make_job(cfg: ConfigDict, output: Path, scorer: Scorer | None = None) -> Job
             assert scorer is not None, "the stage hands in the scorer"
             return classify.Scored(name, scorer, cfg[name]["max"] or float("inf"))
         if name == DECONTAMINATE:
-            return _decontaminate(cfg[name])
+            assert clear_of is not None
+            return clear_of
         return steps.build(name, cfg[name])
 
     common = dedup.common(output) if dedup else ()
@@ -124,9 +140,9 @@ def make_job(cfg: ConfigDict, output: Path, scorer: Scorer | None = None) -> Job
         output=output,
         source=cfg.source or cfg.input,
         options=Options(read.format, read.text_key, read.separator, read.max_record_bytes),
-        before=tuple(build(name) for name in before if _is_on(name, cfg)),
+        before=tuple(build(name) for name in before if name in chosen),
         dedup=dedup,
-        after=(*common, *(build(name) for name in after if _is_on(name, cfg))),
+        after=(*common, *(build(name) for name in after if name in chosen)),
         observed=cfg.observed,
     )
 
@@ -155,6 +171,8 @@ def fingerprints(cfg: ConfigDict) -> dict[str, str]:
             found[kind] = manifest.fingerprint_stage(model)
         elif cfg[kind].model:
             found |= {str(path): manifest.sha256_file(Path(path))[:16] for path in _existing((cfg[kind].model,))}
+    if PERPLEXITY in cfg.steps:
+        found[PERPLEXITY] = manifest.fingerprint_stage(Path(cfg[PERPLEXITY].run))
     return found
 
 

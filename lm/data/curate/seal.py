@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 from lm.common import manifest
@@ -19,7 +19,7 @@ _NAMED_RULES = 3
 
 
 def seal(job: Job, n_units: int, *, config: Mapping[str, Any], inputs: Mapping[str, str], min_kept: float) -> Manifest:
-    """Writes `facts.json` and the manifest of a job whose units are all finished, and clears its working files.
+    """Writes `facts.json` and the manifest of a job whose units are all finished.
 
     Raises:
         UserError: less than `min_kept` of the documents was kept; no manifest is written then.
@@ -46,21 +46,27 @@ def seal(job: Job, n_units: int, *, config: Mapping[str, Any], inputs: Mapping[s
         for role, entry in receipt.files.items()
         if role in folders
     }
-    for folder in folders:  # what an attempt with another config left
+    for folder in folders:  # what killed attempts left
         for path in (job.output / folder).glob("*"):
             if path not in files:
                 path.unlink()
-    models = (path for path in (job.output / "models").rglob("*") if path.is_file())
-    written = manifest.write(
+    for path in job.output.glob("*.tmp"):
+        path.unlink()
+    return manifest.write(
         job.output,
         stage=STAGE,
         config=config,
         inputs=inputs,
         counts=counts,
-        files=[*files, *models, job.output / FACTS, job.output / UNITS],
+        files=[*files, *_models(job.output), job.output / FACTS, job.output / UNITS],
     )
-    shutil.rmtree(job.output / "work")
-    return written
+
+
+def _models(output: Path) -> Iterator[Path]:
+    """Yields the files of the models that were trained for the job."""
+    for path in (output / "models").glob(f"*/{manifest.NAME}"):
+        yield path
+        yield from (path.parent / entry.name for entry in manifest.read(path.parent).files)
 
 
 def _counts(before: Tally, after: Tally) -> dict[str, Any]:
