@@ -2,6 +2,7 @@
 
 A stage's `defaults()` returns a dictionary written out, whose sections may be calls of other such functions. The
 comment at the end of a key's line is its explanation; so what the source says and what `--help` prints are the same.
+A module whose `defaults()` are drawn from elsewhere says itself what they mean, in a function `explanations()`.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import ast
 import importlib
 import inspect
 import io
+import sys
 import textwrap
 import tokenize
 from collections.abc import Callable, Iterator
@@ -58,6 +60,8 @@ def row(label: str, explanation: str, column: int, width: int) -> str:
 
 def explanations(defaults: Callable[[], ConfigDict]) -> dict[str, str]:
     """Returns the comment beside each key by dotted key, "" where there is none, in the order of the source."""
+    if own := getattr(sys.modules[inspect.unwrap(defaults).__module__], "explanations", None):
+        return own()
     try:
         source = textwrap.dedent(inspect.getsource(defaults))
     except OSError:  # installed without sources: the keys are listed bare
@@ -70,6 +74,9 @@ def explanations(defaults: Callable[[], ConfigDict]) -> dict[str, str]:
     def explain(node: ast.AST | None, prefix: str) -> Iterator[tuple[str, str]]:
         if isinstance(node, ast.Dict):
             for key, value in zip(node.keys, node.values, strict=True):
+                if key is None:  # `**section()`: its keys stand beside these
+                    yield from explain(value, prefix)
+                    continue
                 assert isinstance(key, ast.Constant), f"{ast.unparse(node)}: keys of defaults are written out"
                 name = prefix + str(key.value)
                 yield name, comments.get(key.lineno, "")
@@ -89,9 +96,17 @@ def _scope(function: Callable[[], ConfigDict], tree: ast.AST) -> dict[str, Any]:
     scope = dict(inspect.unwrap(function).__globals__)
     for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom) and node.module:
-            module = importlib.import_module(node.module)
-            scope |= {alias.asname or alias.name: getattr(module, alias.name) for alias in node.names}
+            for alias in node.names:
+                scope[alias.asname or alias.name] = _imported(node.module, alias.name)
     return scope
+
+
+def _imported(module: str, name: str) -> Any:
+    """Returns what `from module import name` does: a name in the module, or a module below it."""
+    try:
+        return getattr(importlib.import_module(module), name)
+    except AttributeError:
+        return importlib.import_module(f"{module}.{name}")
 
 
 def _look_up(name: ast.expr, scope: dict[str, Any]) -> Any:

@@ -74,13 +74,15 @@ def _percent(share: float) -> str:
 def _view(output: Path, made: manifest.Manifest, facts: Mapping[str, Any]) -> dict[str, Any]:
     dropped, kept = files_of(output, DROPPED), files_of(output, DOCUMENTS)
     counts = made.counts
+    rules = _rules(dropped, counts)
     return {
+        "shown": next((rule["rule"] for rule in rules if rule["examples"]), ""),
         "name": output.name,
         "version": made.version,
         "counts": counts,
         "records": counts["records"],
         "funnel": funnel(facts),
-        "rules": _rules(dropped, counts),
+        "rules": rules,
         "histograms": histograms(facts["prepare"]["observed"], made.config),
         "samples": facts["prepare"]["samples"][:_SAMPLES],
         "kept": [_clip(record["text"]) for record in itertools.islice(_records(kept), _SAMPLES)],

@@ -11,8 +11,6 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, NamedTuple, Protocol
 
-import numpy as np
-
 from lm.data.curate.words import split_words
 
 
@@ -34,13 +32,6 @@ class Document:
     def words(self) -> list[str]:
         """The words of the text, as every threshold in words counts them."""
         return split_words(self.text)
-
-    @cached_property
-    def word_hashes(self) -> np.ndarray:
-        """The words of the text as hashes [words] uint64, whatever their case: what classifiers read."""
-        from lm.data.curate.dedup.hashing import hash_words  # which handles documents itself
-
-        return hash_words([self.text]).hashes
 
     @cached_property
     def lines(self) -> list[str]:

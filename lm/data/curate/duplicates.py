@@ -29,10 +29,10 @@ def defaults() -> dict[str, Any]:
     return {
         "exact": True,  # documents of the same words
         "preset": "fineweb",  # of MinHash: fineweb, refinedweb, dclm, or "" for bands and rows; rows=0 is none
-        "bands": 14,
-        "rows": 8,
-        "ngram": 5,
-        "seed": 0,
+        "bands": 14,  # documents are linked where all rows of one band agree
+        "rows": 8,  # of a band
+        "ngram": 5,  # words of a shingle
+        "seed": 0,  # of the hashes
         "scope": "all",  # or snapshot: documents are compared within their own snapshot only
         "prefer": "",  # a classifier whose score says which duplicate stays; "" is the longest
         "max_line_documents": 0,  # a line that stands in more documents goes from all of them; 0 keeps every line

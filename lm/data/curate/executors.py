@@ -43,14 +43,14 @@ def defaults() -> ConfigDict:
             "executor": "local",  # or ray (RAY_ADDRESS names the cluster, else one is started here), or slurm
             "workers": 0,  # tasks at a time; 0 is one a core (local, ray) or no limit (slurm)
             "slurm": {
-                "time": "24:00:00",
-                "partition": "",
-                "cpus_per_task": 1,
-                "mem_per_cpu_gb": 4,
-                "qos": "normal",
+                "time": "24:00:00",  # limit of a task
+                "partition": "",  # `sinfo` lists them
+                "cpus_per_task": 1,  # a task uses one
+                "mem_per_cpu_gb": 4,  # dedup in memory may need more
+                "qos": "normal",  # quality of service
                 "env_command": "",  # what a job runs first, such as `source .venv/bin/activate`
-                "max_array_size": 1001,
-                "requeue": True,
+                "max_array_size": 1001,  # tasks that the cluster takes in one array
+                "requeue": True,  # a task again that was preempted
             },
         }
     )

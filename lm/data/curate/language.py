@@ -29,8 +29,8 @@ class Language:
         UserError: a language the model does not know, or a probability outside [0, 1].
     """
 
-    keep: tuple[str, ...] = ()
-    min_probability: float = 0.65
+    keep: tuple[str, ...] = ()  # codes such as "en"; none keeps every language
+    min_probability: float = 0.65  # of the likeliest language
     name: str = "language"
 
     def __post_init__(self) -> None:

@@ -40,7 +40,7 @@ class RemovePII:
         UserError: a kind that does not exist.
     """
 
-    kinds: tuple[str, ...] = tuple(_FINDERS)
+    kinds: tuple[str, ...] = tuple(_FINDERS)  # which to replace
     name: str = "pii"
 
     def __post_init__(self) -> None:

@@ -26,7 +26,7 @@ class RemoveSecrets:
     `min_entropy` is the least a value assigned to a name such as `token` must have, in bits per character (Shannon).
     """
 
-    min_entropy: float = 3.0
+    min_entropy: float = 3.0  # bits a character of what is assigned to a password or key
     name: str = "secrets"
 
     def __call__(self, document: Document) -> Document:

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import inspect
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ml_collections import ConfigDict
+from ml_collections import ConfigDict, config_dict
 
 from lm.common.errors import UserError
 from lm.data.curate.document import Step
@@ -43,9 +44,50 @@ def defaults() -> ConfigDict:
     return ConfigDict({name: _keys(kind) for name, kind in kinds().items()})
 
 
+def explanations() -> dict[str, str]:
+    """Returns what each key means: of a limit, the value it bounds; of another, the comment beside it."""
+    found = {}
+    for name, kind in kinds().items():
+        found[name] = (inspect.getdoc(kind) or "").split("\n")[0]
+        comments = _comments(kind)
+        for entry in _fields(kind):
+            least, _, value = entry.name.partition("_")
+            measured = getattr(getattr(kind, "values", None), value, None) if least in ("min", "max") else None
+            said = _summary(measured) or value.replace("_", " ") if measured else comments.get(entry.name, "")
+            found[f"{name}.{entry.name}"] = f"{_BOUNDS[least]}: {said}" if measured else said
+    return found
+
+
+_BOUNDS = {"min": "at least", "max": "at most"}
+
+
+def _summary(measured: Any) -> str:
+    """Returns the sentence that a property or cached property is described by, uncapitalised."""
+    text = getattr(measured, "__doc__", "") or ""
+    sentence = text.split(";")[0].split(". ")[0].strip().rstrip(".")
+    return sentence[:1].lower() + sentence[1:]
+
+
+def _comments(kind: type) -> dict[str, str]:
+    """Returns the comments beside the fields of a class and of those it is made from."""
+    found: dict[str, str] = {}
+    for part in reversed(kind.__mro__[:-1]):
+        for line in inspect.getsource(part).splitlines():
+            key, colon, rest = line.strip().partition(":")
+            if colon and key.isidentifier() and "  # " in rest:
+                found[key] = rest.split("  # ", 1)[1]
+    return found
+
+
+def _fields(kind: type) -> list[dataclasses.Field[Any]]:
+    return [entry for entry in dataclasses.fields(kind) if entry.init and entry.name != "name"]
+
+
 def _keys(kind: type) -> dict[str, Any]:
+    """Returns the fields with their defaults; a limit that is off by default can be set to a number."""
     return {
-        entry.name: entry.default for entry in dataclasses.fields(kind) if entry.init and entry.name not in ("name",)
+        entry.name: config_dict.placeholder(float) if entry.default is None else entry.default
+        for entry in _fields(kind)
     }
 
 

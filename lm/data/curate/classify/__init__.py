@@ -25,6 +25,17 @@ def defaults() -> dict[str, dict[str, Any]]:
     return {kind: {**section, **({"min": 0.5, "max": 1.0} if kind == "quality" else {})} for kind in KINDS}
 
 
+def explanations() -> dict[str, str]:
+    """Returns what each key means."""
+    said = {
+        "model": "a directory made by `lm classifier`, or a fastText model; unset, one is trained on generated text",
+        "label": "of a fastText model, the one whose probability counts",
+        "min": "drop what is less probable",
+        "max": "drop what is more probable",
+    }
+    return {f"{kind}.{key}" if key else kind: text for kind in KINDS for key, text in {"": "", **said}.items()}
+
+
 def make(kind: str, section: Any, output: Path) -> Classified:
     """Returns the step of a kind; a model that is not given is trained below `output`, once.
 

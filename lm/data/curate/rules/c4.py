@@ -78,10 +78,10 @@ class C4(RuleSet):
     max_lorem_ipsum: int | None = 0
     max_curly_brackets: int | None = 0
     min_sentences: int | None = 5
-    terminal_punctuation: bool = True
-    line_words: int = 3
-    word_characters: int = 1000
-    policies: tuple[str, ...] = (
+    terminal_punctuation: bool = True  # lines that do not end as a sentence go
+    line_words: int = 3  # lines of fewer go
+    word_characters: int = 1000  # lines with a longer word go
+    policies: tuple[str, ...] = (  # lines with one of these go
         "terms of use",
         "privacy policy",
         "cookie policy",

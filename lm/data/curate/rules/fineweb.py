@@ -57,4 +57,4 @@ class FineWeb(RuleSet):
     max_short_lines: float | None = 0.67
     max_duplicate_line_characters: float | None = 0.1
     max_line_ends_per_word: float | None = 0.3
-    short_line_characters: int = 30
+    short_line_characters: int = 30  # what `max_short_lines` calls short
