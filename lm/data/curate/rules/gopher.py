@@ -100,7 +100,7 @@ class GopherQuality(RuleSet):
     max_ellipsis_lines: float | None = 0.3
     min_words_with_letter: float | None = 0.8
     min_stop_words: int | None = 2
-    stop_words: tuple[str, ...] = tuple("the be to of and that have with".split())  # what `min_stop_words` counts
+    stop_words: tuple[str, ...] = ("the", "be", "to", "of", "and", "that", "have", "with")  # for `min_stop_words`
 
 
 class RepetitionValues(Values):
