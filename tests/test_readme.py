@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from lm.data.synthetic.crawl import write_crawl
+
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
 
@@ -40,6 +42,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for i in range(20):
         (folder / "my_text" / f"{i}.txt").write_text(text.replace("cat", f"cat {i}") * 40)
     (folder / "held_out.txt").write_text(text * 20)
+    write_crawl(folder / "generated", seed=0, n_pages=150)
+    (folder / "generated" / "crawl").rename(folder / "crawl")
     (folder / "tinyshakespeare.txt").write_text("ROMEO:\nBut soft, what light?\n\nJULIET:\nAy me!\n\n" * 300)
     return folder
 
