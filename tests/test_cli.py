@@ -201,9 +201,7 @@ def test_quickstart_away_from_its_config_says_where_to_run_it(
     monkeypatch.chdir(tmp_path)
     assert cli.main(["quickstart", "--workdir=run"]) == 2
     err = capsys.readouterr().err
-    assert err.startswith(
-        f"lm quickstart: --config.curate=configs/curate/quickstart.py: no such file in {tmp_path}"
-    )
+    assert err.startswith(f"lm quickstart: --config.curate=configs/curate/quickstart.py: no such file in {tmp_path}")
     assert "run from the repository" in err
     assert err.count("\n") == 1
     assert list(tmp_path.iterdir()) == []
