@@ -31,6 +31,7 @@ class LocalExecutor(LocalPipelineExecutor):
         """
         others = multiprocessing.active_children()
         context = multiprocessing.get_context(self.start_method)
+        context.set_forkserver_preload(["lm.data.curate.phases", __name__])  # imported once for all workers
         with ProcessPoolExecutor(self.workers, context, initializer=_begin) as pool:
             try:
                 for done in as_completed([pool.submit(self._run_for_rank, rank) for rank in range(self.tasks)]):

@@ -15,7 +15,7 @@ from lm.data.curate.decontaminate import Decontaminate, index_benchmarks
 from lm.data.curate.document import Step
 from lm.data.curate.duplicates import Dedup
 from lm.data.curate.job import Job
-from lm.data.curate.read import File, Options
+from lm.data.curate.read import FORMATS, File, Options
 from lm.data.curate.rules import DOMAINS
 
 DECONTAMINATE, PERPLEXITY = "decontaminate", "perplexity"
@@ -94,11 +94,18 @@ def check(cfg: ConfigDict) -> None:
             raise UserError(
                 f"config.dedup.prefer={prefer}: no classifier that stands before dedup in config.steps; put it there"
             )
+    if cfg.read.format not in FORMATS:
+        raise UserError(f"config.read.format={cfg.read.format}: unknown; one of {', '.join(FORMATS)}")
     if not 0 <= cfg.min_kept <= 1:
         raise UserError(f"config.min_kept={cfg.min_kept}: must be a share from 0 to 1")
-    for key, value in (("observed", cfg.observed), ("sample.documents", cfg.sample.documents - 1)):
-        if value < 0:
-            raise UserError(f"config.{key}: must be positive")
+    for key, value, least in (
+        ("read.max_record_bytes", cfg.read.max_record_bytes, 1),
+        ("observed", cfg.observed, 0),
+        ("sample.documents", cfg.sample.documents, 1),
+        ("sample.examples", cfg.sample.examples, 0),
+    ):
+        if value < least:
+            raise UserError(f"config.{key}={value}: must be {least} or more")
 
 
 def _check_run(run: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -50,7 +51,7 @@ def list_files(pattern: str) -> tuple[File, ...]:
     return tuple(
         File(
             url=_url(filesystem, info["name"], separator + rest),
-            name=name,
+            name=os.fsencode(name).decode("utf-8", "backslashreplace"),  # names need not be text; ids must
             bytes=info["size"] or 0,
             version=_version(info),
         )
