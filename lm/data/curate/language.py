@@ -6,9 +6,12 @@ fetched. The default limit on its probability is FineWeb's (Penedo et al., 2024)
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
+
+import numpy as np
 
 from lm.common.errors import UserError
 from lm.data.curate.document import Document, Dropped
@@ -16,6 +19,7 @@ from lm.data.curate.document import Document, Dropped
 UNDETERMINED = "und"  # ISO 639-2
 _CHARACTERS = 900  # enough to be sure of a language; more would only take time
 _PLACES = 3
+_LANE, _EARLY = 16, 8  # bytes
 
 
 @dataclass(frozen=True)
@@ -73,9 +77,59 @@ def _sample(text: str) -> str:
 
 @cache
 def _identifier() -> Any:
-    """Returns the model, read once per process; it is not changed by use, so that threads can share it."""
+    """Returns the model, read once per process; it is not changed by use, so that threads can share it.
+
+    Its scores are py3langid's to the bit, in half the time: its table is widened once instead of at each look, and its
+    automaton, whose every step waits for memory, reads the lanes of a text side by side.
+    """
     try:
         from py3langid.langid import MODEL_FILE, LanguageIdentifier
     except ImportError as error:
         raise UserError("identifying languages needs py3langid; pip install 'lm[curate]'") from error
-    return LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True)
+
+    class Identifier(LanguageIdentifier):
+        def __init__(self, table: np.ndarray, *rest: Any, **options: Any) -> None:
+            super().__init__(table.astype(np.float32), *rest, **options)
+            self.automaton = Automaton(self.tk_nextmove, self.tk_row, self.tk_output)
+
+        def _raw_score(self, text: bytes) -> np.ndarray:
+            features = self.automaton.features(text)
+            if features is None or not features.size:
+                return super()._raw_score(text)
+            return self._sparse_score(Counter(features.tolist()), self.nb_ptc)
+
+    return Identifier.from_model_file(MODEL_FILE, norm_probs=True)
+
+
+class Automaton:
+    """A finite automaton over bytes, whose states are soon forgotten: they depend on the last few bytes.
+
+    `moves` [rows * 256] are the next states, `rows` [states] which row each state has, and `outputs` [states] the
+    feature that is met on reaching it, or -1.
+    """
+
+    def __init__(self, moves: Any, rows: Any, outputs: Any) -> None:
+        self._moves: np.ndarray = np.frombuffer(moves, moves.typecode)
+        self._row = np.asarray(rows).astype(np.intp) << 8
+        self._output = np.asarray(outputs, np.int32)
+
+    def features(self, text: bytes) -> np.ndarray | None:
+        """Returns the features met in a text, in order; None where a state was not forgotten in time.
+
+        The text is cut into lanes, each of which starts a few bytes early from state 0; so it is in the right state
+        where it begins if that is the one in which the lane before it ended.
+        """
+        lanes = -(-len(text) // _LANE)
+        padded = b"\xff" * _EARLY + text + b"\xff" * (lanes * _LANE - len(text))  # a byte that UTF-8 does not have
+        codes = np.ndarray((_EARLY + _LANE, lanes), np.uint8, padded, strides=(1, _LANE))
+        states = np.empty(codes.shape, self._moves.dtype)
+        row: Any = self._row[0]
+        for column, state in zip(codes.astype(np.intp), states, strict=True):
+            column += row
+            self._moves.take(column, out=state, mode="clip")
+            row = self._row.take(state)
+        begun = states[_EARLY - 1]
+        if begun[0] != 0 or (begun[1:] != states[-1, :-1]).any():
+            return None
+        met = self._output.take(states[_EARLY:].T.ravel()[: len(text)])
+        return met[met >= 0]

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import pickle
+from array import array
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from lm.common.errors import UserError
 from lm.data.curate.document import Document, Dropped
-from lm.data.curate.language import Language, identify
+from lm.data.curate.language import Automaton, Language, identify
 
 SENTENCES = {
     "en": "The children walked along the river until it grew dark, and then they went home to their parents.",
@@ -91,6 +92,32 @@ def test_threads_agree() -> None:
     texts = list(SENTENCES.values()) * 4
     with ThreadPoolExecutor(4) as pool:
         assert list(pool.map(identify, texts)) == list(map(identify, texts))
+
+
+def test_scores_are_those_of_the_library() -> None:
+    from py3langid.langid import MODEL_FILE, LanguageIdentifier
+
+    library = LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True)
+    texts = [sentence[:length] for sentence in SENTENCES.values() for length in (20, 33, 200)]
+    found = map(library.classify, texts)
+    assert list(map(identify, texts)) == [(language, round(probability, 4)) for language, probability in found]
+
+
+@pytest.mark.parametrize("length", [1, 7, 15, 16, 17, 64, 100])
+def test_lanes_meet_what_one_walk_meets(length: int) -> None:
+    rows = array("H", [code % 3 for code in range(256)])  # the state is told by the last byte
+    automaton = Automaton(rows, [0, 0, 0], [-1, 5, 6])
+    text = bytes(code * code % 251 for code in range(length))
+    features = automaton.features(text)
+    assert features is not None
+    assert features.tolist() == [4 + code % 3 for code in text if code % 3]
+
+
+def test_an_automaton_that_never_forgets_is_not_trusted() -> None:
+    rows = array("H", [*[0] * 256, *[1] * 256])
+    rows[ord("a")], rows[256 + ord("a")] = 1, 0  # the state is told by how many there were
+    automaton = Automaton(rows, [0, 1], [-1, 7])
+    assert automaton.features(b"a" + b"b" * 100) is None
 
 
 def test_a_mistaken_limit_is_named() -> None:
