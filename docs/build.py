@@ -1,7 +1,7 @@
 """Builds docs/handbook.pdf: python docs/build.py [--run=RUN_DIRECTORY] [--output=FILE]
 
-Code in it is quoted from the source by name, numbers and figures come from a run: the one given, else
-runs/quickstart if it is there, else a small one that is made on the spot.
+Code in it is quoted from the source by name, numbers and figures come from a run of `lm quickstart`: the one given,
+else runs/quickstart if it is there, else a small one that is made on the spot.
 """
 
 from __future__ import annotations
@@ -25,20 +25,7 @@ from lm.train import run as runs
 DOCS = Path(__file__).resolve().parent
 BUILD = DOCS / "build"
 QUICKSTART = snippets.ROOT / "runs" / "quickstart"
-# What a reader would type, small enough to be over in seconds.
-SMALL_RUN = (
-    "--data.path=builtin:world?n=3000",
-    "--model.size=2",
-    "--model.max_seq_len=64",
-    "--train.steps=120",
-    "--train.batch_size=16",
-    "--train.log_every=2",
-    "--train.eval_every=20",
-    "--train.checkpoint_every=40",
-    '--sample.prompts=("One day ", "Question:")',
-    "--sample.max_new_tokens=60",
-)
-SMALL_EVALUATION = ("--world=True", "--questions=120")
+SMALL_RUN = ("--config.pages=300", "--config.pretrain=docs/small_run.py")
 
 
 def chapters() -> list[Path]:
@@ -52,19 +39,16 @@ def small_run() -> Path:
     Raises:
         UserError: the run failed; its own message is on standard error.
     """
-    sources = sorted((snippets.ROOT / "lm").rglob("*.py"))
+    sources = sorted((*(snippets.ROOT / "lm").rglob("*.py"), DOCS / "small_run.py"))
     key = manifest.fingerprint([SMALL_RUN, [manifest.sha256_file(path) for path in sources]])
     directory = BUILD / f"run-{key}"
-    if not (directory / runs.EVALUATION).is_file():
+    if not (directory / runs.REPORT).is_file():
         for stale in BUILD.glob("run-*"):
             shutil.rmtree(stale)
-        for arguments in (
-            ("pretrain", *SMALL_RUN, f"--workdir={directory}"),
-            ("eval", *SMALL_EVALUATION, f"--run={directory}"),
-        ):
-            print(f"lm {' '.join(arguments)}")
-            if subprocess.run([sys.executable, "-m", "lm.cli", *arguments], cwd=snippets.ROOT).returncode:
-                raise UserError(f"the small run failed at lm {arguments[0]}; its message is above")
+        print(f"lm quickstart {' '.join(SMALL_RUN)}")
+        command = [sys.executable, "-m", "lm.cli", "quickstart", *SMALL_RUN, f"--workdir={directory}"]
+        if subprocess.run(command, cwd=snippets.ROOT).returncode:
+            raise UserError("the small run failed; its message is above")
     return directory
 
 
@@ -92,7 +76,7 @@ def build(run: Path | None, output: Path) -> None:
 def main() -> int:
     """Runs the build and returns its exit code: 2 for what the caller can mend, said in one line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--run", type=Path, help="a finished run directory that `lm eval --world=True` has scored")
+    parser.add_argument("--run", type=Path, help="a finished directory of `lm quickstart`")
     parser.add_argument("--output", type=Path, default=DOCS / "handbook.pdf")
     arguments = parser.parse_args()
     try:

@@ -14,10 +14,10 @@ import textwrap
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import curation_facts
 import jax
 import jax.numpy as jnp
 import numpy as np
-from ml_collections import ConfigDict
 from run_view import WINDOW, Run
 
 import lm
@@ -26,7 +26,6 @@ from lm.common import manifest
 from lm.common.checkpoint import Checkpoints
 from lm.common.errors import UserError
 from lm.common.progress import quantity
-from lm.data import prepare
 from lm.data.shards import order
 from lm.data.tokenizer.bpe import BPE, words
 from lm.infer.sampling import Sampling
@@ -254,7 +253,7 @@ def _question(run: Run) -> Fact:
 
 FACTS: dict[str, Callable[[Run], Fact]] = {
     "lm.version": lambda run: lm.__version__,
-    "run.text": lambda run: " and ".join(prepare.paths(ConfigDict(run.config["data"])).values()),
+    "run.sources": lambda run: ", ".join(f"{100 * share:.0f} % {name}" for name, share in run.record["shares"].items()),
     "run.n_params": lambda run: quantity(run.record["n_params"]),
     "run.tokens": lambda run: quantity(run.record["tokens"]),
     "run.steps": lambda run: f"{run.config['train']['steps']:,}",
@@ -302,5 +301,6 @@ FACTS: dict[str, Callable[[Run], Fact]] = {
     "sampling.sample": _samples,
     "questions.example": _question,
     "questions.table": _questions,
+    **curation_facts.FACTS,
     "commands": lambda run: [[f"lm {name}", line.split(": lm ")[0]] for name, line in cli.stages().items()],
 }

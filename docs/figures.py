@@ -16,6 +16,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from run_view import Run
 
+from lm.data.curate.classify import linear, measure
+from lm.data.curate.dedup import PRESETS, MinHash
 from lm.data.shards import order
 from lm.data.tokenizer.bpe import BPE
 from lm.model.rope import rotate
@@ -34,6 +36,11 @@ STYLE: dict[Any, Any] = {
     "lines.linewidth": 1.4,
     "legend.frameon": False,
     "svg.hashsalt": "lm",
+}
+LIMITS = {  # rules whose limits are drawn, and what is on their scale
+    "gopher_quality.min_words": "words",
+    "gopher_quality.min_words_with_letter": "share of words",
+    "gopher_repetition.max_duplicate_5_grams": "share of characters",
 }
 Draw = Callable[[Run, Figure], None]
 
@@ -164,9 +171,56 @@ def next_token(run: Run, figure: Figure) -> None:
     panels[0].invert_yaxis()
 
 
+def limits(run: Run, figure: Figure) -> None:
+    """Where the observed pages lie on the scale of three rules, and the limits."""
+    observed, config = run.curation.facts["prepare"]["observed"], run.curation.made.config
+    panels: list[Axes] = list(figure.subplots(1, len(LIMITS)))
+    for axes, (rule, label) in zip(panels, LIMITS.items(), strict=True):
+        axes.hist(observed[rule], bins=24, color=BLUE)
+        axes.yaxis.get_major_locator().set_params(integer=True)
+        axes.axvline(config[rule], color=RED, linestyle="--", linewidth=1.2)
+        axes.set(xlabel=label, title=rule.partition(".")[2].replace("_", " "))
+    panels[0].set_ylabel("pages")
+
+
+def s_curve(run: Run, figure: Figure) -> None:
+    """How likely two documents are linked by each preset, and which of the run's planted copies were found."""
+    similarity = np.linspace(0.4, 1, 601)
+    axes = figure.subplots()
+    for (name, (bands, rows)), color in zip(PRESETS.items(), (BLUE, RED, GREEN), strict=True):
+        label = f"{name}, {bands} × {rows}"
+        axes.plot(similarity, MinHash(bands, rows).link_probability(similarity), color=color, label=label)
+    for is_found, height in ((True, 1.06), (False, -0.06)):
+        places = [copy.page.similarity for copy in run.curation.copies if copy.is_found == is_found]
+        axes.plot(places, np.full(len(places), height), "|", color=GREY, markersize=7)
+        axes.annotate("copies found" if is_found else "missed", (0.402, height), color=GREY, va="center", fontsize=9)
+    axes.set(xlabel="similarity", ylabel="probability of a link", xlim=(0.4, 1.003), ylim=(-0.12, 1.12))
+    axes.legend(loc="center left")
+
+
+def classifier(run: Run, figure: Figure) -> None:
+    """Left: probabilities of texts of both labels. Right: precision and recall by threshold, of the hardest kind."""
+    folder = min(run.curation.models, key=lambda folder: linear.read_facts(folder)["best"]["recall"])
+    probability, label = linear.read_measured(folder)
+    left, right = figure.subplots(1, 2)
+    groups = [probability[label == positive] for positive in (0, 1)]
+    left.hist(groups, bins=20, range=(0, 1), color=[GREY, RED], label=["not " + folder.name, folder.name], log=True)
+    left.set(xlabel="probability", ylabel="texts", xlim=(0, 1))
+    left.legend(loc="upper center")
+    points = measure.curve(probability, label)
+    thresholds = [point.threshold for point in points]
+    right.plot(thresholds, [point.precision for point in points], color=BLUE, label="precision")
+    right.plot(thresholds, [point.recall for point in points], color=RED, label="recall")
+    right.set(xlabel="threshold", xlim=(0, 1), ylim=(0.4, 1.02))
+    right.legend(loc="lower center")
+
+
 FIGURES: dict[str, tuple[tuple[float, float], Draw]] = {
     "loss": ((5.6, 2.9), loss),
     "rates": ((5.6, 2.5), rates),
+    "limits": ((6.4, 2.1), limits),
+    "s_curve": ((5.6, 3.0), s_curve),
+    "classifier": ((6.2, 2.4), classifier),
     "merges": ((5.6, 2.5), merges),
     "shuffle": ((5.6, 2.6), shuffle),
     "mask": ((4.0, 3.9), mask),

@@ -10,6 +10,7 @@ from typing import Any
 
 import jax
 import numpy as np
+from curation_view import Curation
 from ml_collections import ConfigDict
 
 from lm import api
@@ -59,6 +60,15 @@ class Run:
         return "val" if "val" in self.shards.splits else "train"
 
     @cached_property
+    def curation(self) -> Curation:
+        """The curation of its text.
+
+        Raises:
+            UserError: it was not made by `lm quickstart`, so there is none.
+        """
+        return Curation(self.directory)
+
+    @cached_property
     def tokenizer(self) -> tokenizers.Tokenizer:
         """The run's tokenizer."""
         return tokenizers.load(self.directory / runs.TOKENIZER)
@@ -102,7 +112,8 @@ class Run:
 
     def examples(self, seq_len: int) -> Examples:
         """Returns the run's training examples, cut to windows of another length."""
-        return training_examples(self.shards, "train", seq_len=seq_len, seed=self.config["train"]["seed"])
+        seed, shares = self.config["train"]["seed"], self.record["shares"]
+        return training_examples(self.shards, "train", seq_len=seq_len, seed=seed, weights=shares)
 
     @cached_property
     def boundary_example(self) -> tuple[int, Batch]:

@@ -11,7 +11,7 @@ from types import SimpleNamespace
 import pytest
 
 DOCS = Path(__file__).parents[2] / "docs"
-MODULES = ("snippets", "run_view", "facts", "figures", "build")
+MODULES = ("snippets", "curation_view", "run_view", "curation_facts", "facts", "figures", "build")
 
 
 @pytest.fixture(scope="package")

@@ -27,9 +27,9 @@ def test_every_fact_is_made_and_used(handbook: SimpleNamespace) -> None:
 
 
 def test_unknown_fact_fails_in_one_line_that_names_it(handbook: SimpleNamespace, tmp_path: Path) -> None:
-    path = tmp_path / "06-training.typ"
+    path = tmp_path / "07-training.typ"
     path.write_text('#fact("run.stpes") steps')
-    with pytest.raises(UserError, match=r"^06-training\.typ: fact run\.stpes: [^\n]+$"):
+    with pytest.raises(UserError, match=r"^07-training\.typ: fact run\.stpes: [^\n]+$"):
         handbook.facts.check_used([path])
 
 

@@ -43,7 +43,7 @@ def module(handbook: SimpleNamespace, tmp_path: Path, monkeypatch: pytest.Monkey
 
 
 def chapter(folder: Path, text: str) -> Path:
-    path = folder / "05-decoder.typ"
+    path = folder / "06-decoder.typ"
     path.write_text(text)
     return path
 
@@ -77,7 +77,7 @@ def test_missing_name_fails_in_one_line_that_names_it(
 ) -> None:
     with pytest.raises(UserError) as caught:
         handbook.snippets.collect([chapter(tmp_path, f'= Title\n#snippet("{name}", doc: false)\n')])
-    assert str(caught.value) == f"05-decoder.typ: snippet {name}: {why}; quote it by its present name"
+    assert str(caught.value) == f"06-decoder.typ: snippet {name}: {why}; quote it by its present name"
 
 
 def test_build_ends_with_code_2_and_that_line(
@@ -87,7 +87,7 @@ def test_build_ends_with_code_2_and_that_line(
     monkeypatch.setattr("sys.argv", ["build.py", f"--output={tmp_path / 'handbook.pdf'}"])
     assert handbook.build.main() == 2
     error = capsys.readouterr().err
-    assert error.startswith("handbook: 05-decoder.typ: snippet lm.api.Modle: ")
+    assert error.startswith("handbook: 06-decoder.typ: snippet lm.api.Modle: ")
     assert error.count("\n") == 1
     assert not (tmp_path / "handbook.pdf").exists()
 
