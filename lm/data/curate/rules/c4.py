@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import ClassVar
@@ -38,12 +39,14 @@ class C4Values(Values):
 
     @cached_property
     def _sorted(self) -> tuple[list[str], dict[str, int]]:
+        whole = list(map(str.strip, self.document.text.splitlines()))
+        joined = _CITATIONS.sub("", "\n".join(whole))
+        lowered = joined.lower()
+        policies = [policy for policy in self.rules.policies if policy in lowered]  # of most pages, none
         kept: list[str] = []
         removed = Counter[str]()
-        for whole in self.document.text.splitlines():
-            words = whole.split()
-            line = _CITATIONS.sub("", whole.strip())
-            if reason := self.rules.objection(line, words):
+        for line, cited, lower in zip(joined.split("\n"), whole, lowered.split("\n"), strict=False):  # no line at all
+            if reason := self.rules.objection(line, cited, lower, policies):
                 removed[reason] += 1
             else:
                 kept.append(line)
@@ -99,19 +102,21 @@ class C4(RuleSet):
             return document
         return document.changed(text, c4_removed=values.removed)
 
-    def objection(self, line: str, words: list[str]) -> str:
-        """Returns why a line (without citations; `words` still with them) goes, or nothing where it is kept."""
-        if words and len(max(words, key=len)) > self.word_characters:
+    def objection(self, line: str, cited: str, lowered: str, policies: Sequence[str]) -> str:
+        """Returns why a line goes, or nothing where it is kept.
+
+        `cited` is the line with its citations, `lowered` without them in lower case; `policies` are those to look for.
+        """
+        if len(cited) > self.word_characters and len(max(cited.split(), key=len)) > self.word_characters:
             return "long word"
         if self.terminal_punctuation and (not line.endswith(_CLOSES_LINE) or line.endswith(_ELLIPSIS)):
             return "no terminal punctuation"
-        if len(words) < self.line_words:
+        if len(cited.split(None, self.line_words)) < self.line_words:
             return "few words"
-        lowered = line.lower()
         if "lorem ipsum" in lowered:
             return ""  # it is the page that goes
         if "javascript" in lowered:
             return "javascript"
-        if "{" not in line and any(policy in lowered for policy in self.policies):
+        if "{" not in line and any(policy in lowered for policy in policies):
             return "policy"
         return ""
