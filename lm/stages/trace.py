@@ -68,10 +68,13 @@ def _curated(paths: dict[str, str], rows: Any) -> dict[str, dict[str, Any]]:
     ids: dict[str, set[str]] = {}
     for row in rows:
         ids.setdefault(row["source"], set()).update(row["documents"])
+    for source in ids:
+        if not Path(paths[source]).exists() and "://" not in paths[source] and not paths[source].startswith("builtin:"):
+            print(f"{source}: {paths[source]} is not to be found from here, so its records are named but not shown")
     return {
         source: output.find(Path(paths[source]), wanted)
         for source, wanted in ids.items()
-        if is_curated(Path(paths.get(source, "")))
+        if is_curated(Path(paths[source]))
     }
 
 
