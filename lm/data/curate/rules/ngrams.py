@@ -77,10 +77,12 @@ def _longer(shorter: _Repeated) -> _Repeated:
     if not starts.size:
         return shorter
     follows = (starts[1:] - starts[:-1] == 1).nonzero()[0]
+    if len(follows) < 2:
+        return _Repeated(starts[:0], kinds[:0], counts[:0])
     pairs = kinds[follows] * len(counts) + kinds[follows + 1]
     order = pairs.argsort()
     ranked = pairs[order]
-    numbers = np.zeros_like(order)
+    numbers = np.zeros(len(order), np.int64)
     numbers[order[1:]] = (ranked[1:] != ranked[:-1]).cumsum()
     totals = np.bincount(numbers)
     kept = (totals[numbers] > 1).nonzero()[0]
