@@ -16,6 +16,7 @@ from typing import Any, BinaryIO
 from lm.common import manifest
 from lm.common.errors import UserError
 from lm.common.manifest import FileEntry
+from lm.data.curate.read.streams import inflated
 
 SUFFIX = ".jsonl.zst"
 _LEVEL = 3
@@ -88,17 +89,19 @@ def read(path: Path) -> Iterator[dict[str, Any]]:
     Raises:
         UserError: the file is damaged.
     """
-    import io
-
     import orjson
-    import zstandard
 
+    damage = ""
     try:
-        with path.open("rb") as raw, zstandard.ZstdDecompressor().stream_reader(raw, read_across_frames=True) as stream:
-            for line in io.BufferedReader(stream, 1 << 20):
+        with path.open("rb") as raw:
+            stream = inflated(raw, ".zst")
+            for line in stream:
                 yield orjson.loads(line)
-    except (zstandard.ZstdError, orjson.JSONDecodeError) as error:
-        raise UserError(f"{path}: damaged ({error}); delete it and run `lm curate` again") from error
+            damage = stream.damage
+    except orjson.JSONDecodeError as error:
+        damage = str(error)
+    if damage:
+        raise UserError(f"{path}: damaged ({damage}); delete it and run `lm curate` again")
 
 
 @dataclass(frozen=True)

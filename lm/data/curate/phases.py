@@ -29,7 +29,9 @@ from lm.data.curate.tally import Tally
 
 SKIPPED = "skipped: "  # how the reason of a record begins that is no document by nature
 _OBSERVED_OF = 8  # one document in so many is a candidate for observation, chosen by its id
-_SAMPLES = 2  # documents of a unit that the report shows before and after
+_OBSERVED = 20_000  # documents of all units together, at most (about)
+_SAMPLED = 64  # units of which documents are shown before and after, at most (about)
+_SAMPLES = 2  # such documents of a unit
 _SAMPLE_CHARACTERS = 1500
 
 
@@ -63,6 +65,8 @@ class Prepare:
             return
         tally, beat = Tally(), Beat(self.job.output, "prepare")
         stem = f"{rank:05d}"
+        most = min(self.job.observed, -(-_OBSERVED // world_size))
+        samples = 0 if rank % -(-world_size // _SAMPLED) else _SAMPLES
         with _ledgers(
             prepared=(self.job.output / "work" / "prepared", stem),
             dropped=(self.job.output / DROPPED, f"{stem}a"),
@@ -74,9 +78,9 @@ class Prepare:
                 if isinstance(record, Quarantined):
                     self._put_aside(record, ledgers, tally)
                 else:
-                    observed = self._observe(record, tally)
+                    observed = self._observe(record, tally, most)
                     result = apply(self.job.before, record, tally)
-                    if observed and len(tally.samples) < _SAMPLES:
+                    if observed and len(tally.samples) < samples:
                         tally.samples.append(_sample(record, result))
                     if isinstance(result, tuple):
                         ledgers["dropped"].write(drop_record(*result))
@@ -106,9 +110,9 @@ class Prepare:
         raw = base64.b64encode(record.raw).decode()
         ledgers["quarantined"].write({"id": record.id, "reason": record.reason, "raw_base64": raw})
 
-    def _observe(self, document: Document, tally: Tally) -> bool:
+    def _observe(self, document: Document, tally: Tally, most: int) -> bool:
         """Notes the values of every rule for a sample of documents, as each rule would find them; says if it did."""
-        if zlib.crc32(document.id.encode()) % _OBSERVED_OF or tally.reached["observed"] >= self.job.observed:
+        if zlib.crc32(document.id.encode()) % _OBSERVED_OF or tally.reached["observed"] >= most:
             return False
         tally.reached["observed"] += 1
         for step in self.job.before:
