@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from lm.common.errors import UserError
+from lm.data.curate.extract.charset import decode
 from lm.data.curate.read.files import File
 from lm.data.curate.read.records import Found, Options, Refused, cut, whole
 from lm.data.curate.read.streams import open_stream, pieces
@@ -57,26 +58,13 @@ def decoded(raw: bytes, charset: str = "", meta: Mapping[str, Any] | None = None
     try:
         text = raw.decode("utf-8").removeprefix("\ufeff")
     except UnicodeDecodeError:
-        text, known["encoding"] = _decoded_as(raw, charset) or _decoded_as_it_looks(raw)
+        try:
+            text, known["encoding"] = decode(raw, charset)
+        except ImportError as error:
+            raise UserError("text that is not UTF-8 needs resiliparse; pip install 'lm[curate]'") from error
     if text.count("\0") > _MAX_NULS * len(text):
         return Refused("binary, not text", raw)
     return Found(text, known)
-
-
-def _decoded_as(raw: bytes, charset: str) -> tuple[str, str] | None:
-    try:
-        return (raw.decode(charset), charset) if charset else None
-    except (UnicodeDecodeError, LookupError):
-        return None
-
-
-def _decoded_as_it_looks(raw: bytes) -> tuple[str, str]:
-    try:
-        from resiliparse.parse.encoding import bytes_to_str, detect_encoding
-    except ImportError as error:
-        raise UserError("text that is not UTF-8 needs resiliparse; pip install 'lm[curate]'") from error
-    encoding = detect_encoding(raw) or "windows-1252"
-    return bytes_to_str(raw, encoding, errors="replace", fallback_encodings=()), encoding
 
 
 def book(record: Found) -> Found | None:

@@ -128,8 +128,22 @@ def test_what_is_no_page_is_skipped_with_its_reason(tmp_path, read_all, reasons)
         "[skipped: content type missing or malformed]", "Größe: naïve", "", "[skipped: WARC revisit record]",
         "[skipped: content type text/dns]", "",
     ]  # fmt: skip
-    assert records[4].meta["encoding"] == "iso-8859-1"
+    assert records[4].meta["encoding"] == "cp1252"  # which is what the web means by the name
     assert records[5].html == records[8].html == PAGE
+
+
+@pytest.mark.parametrize(
+    "charset",
+    ["undefined", "a\0b", "idna", "unicode_escape", "raw_unicode_escape", "utf-7", "rot13", "\xff", "x" * 9999],
+)
+def test_a_header_cannot_choose_a_codec_that_is_none_of_the_web(tmp_path, read_all, charset):
+    crawl = Crawl()
+    text = "Größe: naïve, \\ud800 and \\u0041"
+    crawl.response(text.encode("latin-1"), Content_Type=f"text/plain; charset={charset}")
+    (tmp_path / "a.warc.gz").write_bytes(crawl.data)
+    (document,) = read_all(tmp_path)
+    assert document.text == text
+    assert document.meta["encoding"] == "cp1252"
 
 
 CHUNKED = b"".join(b"%x;name=value\r\n%s\r\n" % (len(part), part) for part in (PAGE[:20], PAGE[20:])) + b"0\r\n\r\n"
