@@ -106,7 +106,8 @@ _SECRETS = (
     _token(r"sq0[a-z]{3}-[A-Za-z0-9_-]{22,43}", "sq0"),
     _token(r"[0-9]{8,10}:AA[A-Za-z0-9_-]{33}", ":AA"),
     _token(r"AGE-SECRET-KEY-1[A-Z0-9]{58}", "AGE-SECRET-KEY-"),
-    _token(r"eyJ[A-Za-z0-9_-]{10,}\.eyJ[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]*", "eyJ"),
+    # not behind one of its own characters, so that a run of them is looked through once
+    _token(r"(?<!-)eyJ[A-Za-z0-9_-]{10,8000}\.eyJ[A-Za-z0-9_-]{10,32000}\.[A-Za-z0-9_-]{0,8000}", "eyJ"),
     _Secret(
         ("AccountKey=", "SharedAccessKey=", "sig="),
         re.compile(r"(?:(?:Account|SharedAccess)Key=|[?&]sig=)(?P<secret>[A-Za-z0-9+/%]{40,}={0,2})"),
@@ -137,7 +138,7 @@ _TEMPLATE = re.compile(
     r"(?i)[<>*{}]|\$\(|%\(|%s|\.\.\.|x{4}|://|^[~.]?/[\w.-]+/"
     r"|(?:^|[\W_])(?:your|my|example|sample|change|changeme|placeholder|dummy|insert|todo|redacted|none|null)(?:$|[\W_])"
 )
-_SPOKEN = re.compile(r"(?:[A-Z]?[a-z]+|[A-Z]+)*[0-9]{0,3}(?:[_.:/-](?:(?:[A-Z]?[a-z]+|[A-Z]+)*[0-9]{0,3}))*")
+_SPOKEN = re.compile(r"[A-Za-z]*[0-9]{0,3}(?:[_.:/-][A-Za-z]*[0-9]{0,3})*")
 _MIN_TOKEN = 16
 
 

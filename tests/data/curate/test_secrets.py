@@ -231,3 +231,10 @@ def test_secrets_and_personal_data_are_counted_side_by_side() -> None:
 def test_the_step_can_be_sent_to_a_worker() -> None:
     step = RemoveSecrets()
     assert pickle.loads(pickle.dumps(step)) == step
+
+
+@pytest.mark.parametrize(
+    "name", ["getDefaultTokenProvider12", "HTTPServer/v2.API_key-99", "a" * 40, "some_token.Name3"]
+)
+def test_names_that_are_spoken_are_no_secrets(name: str) -> None:
+    assert RemoveSecrets(min_entropy=0.0)(document := Document("a#0", f'token = "{name}"', "s")) is document

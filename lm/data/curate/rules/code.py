@@ -14,10 +14,11 @@ from lm.data.curate.rules.base import RuleSet, Values, letters
 
 _GENERATED = re.compile(
     r"auto-?generated|automatically generated|generated automatically|this file is generated"
-    r"|code generated .* do not edit",  # Go's convention
+    r"|code generated .{0,200} do not edit",  # Go's convention
     re.IGNORECASE,
 )
 _GENERATED_WITHIN = 5  # lines
+_GENERATED_LINE = 1000  # characters of each
 _XML = "<?xml version="
 _XML_WITHIN = 100  # characters
 _ENCODED = re.compile(
@@ -57,7 +58,7 @@ class CodeValues(Values):
     def generated_marks(self) -> int:
         """How often the first lines say that a program wrote them."""
         head = self.document.text.split("\n", _GENERATED_WITHIN)[:_GENERATED_WITHIN]
-        return sum(len(_GENERATED.findall(line)) for line in head)
+        return sum(len(_GENERATED.findall(line[:_GENERATED_LINE])) for line in head)
 
     @property
     def xml_declarations(self) -> int:
