@@ -28,7 +28,8 @@ PROSE = (
 def arguments(source: Path, output: Path, *extra: str) -> list[str]:
     return [
         *("curate", "--config=configs/curate/web.py:smoke", f"--config.input={source}", f"--config.output={output}"),
-        *(f"--config.steps={STEPS!r}", "--config.min_kept=0", "--config.workers=1", *extra),
+        *(f"--config.steps={STEPS!r}", "--config.min_kept=0", "--config.workers=1"),
+        *("--config.dedup.prefer=", *extra),
     ]
 
 
