@@ -24,14 +24,14 @@ def shares(
     proportion (Muennighoff et al., 2023, find up to four epochs nearly as good as new text).
 
     Raises:
-        UserError: a temperature or cap out of range, or a budget that all sources together cannot fill.
+        UserError: a temperature or cap out of range, weights that are all 0, a source without tokens, or a budget that
+            all sources together cannot fill.
     """
     if not temperature > 0:
         raise UserError(f"data.temperature={temperature}: must be above 0; 1 mixes by size, more is more even")
     if max_epochs < 0:
         raise UserError(f"data.max_epochs={max_epochs}: must be 0 (no cap) or more")
-    wanted = dict(weights) if weights else {name: count ** (1 / temperature) for name, count in tokens.items()}
-    wanted = {name: weight / math.fsum(wanted.values()) for name, weight in wanted.items()}
+    wanted = _normalised(weights) if weights else _by_size(tokens, temperature)
     if not max_epochs or not budget:
         return wanted
     caps = {name: max_epochs * tokens[name] / budget for name in wanted}
@@ -42,6 +42,23 @@ def shares(
             f"{available:,} there are; allow more epochs, add text or train shorter"
         )
     return _capped(wanted, caps)
+
+
+def _normalised(weights: Mapping[str, float]) -> dict[str, float]:
+    whole = math.fsum(weights.values())
+    if not (whole > 0 and math.isfinite(whole) and min(weights.values()) >= 0):
+        given = ", ".join(f"{name}={weight:g}" for name, weight in weights.items())
+        raise UserError(f"data.mixture: weights {given}: must be 0 or more, and not all 0")
+    return {name: weight / whole for name, weight in weights.items()}
+
+
+def _by_size(tokens: Mapping[str, int], temperature: float) -> dict[str, float]:
+    """Works with logarithms and against the largest, as powers of counts are soon beyond any float."""
+    for name, count in tokens.items():
+        if count < 1:
+            raise UserError(f"data.mixture.{name}: has no tokens to train on; give it text or take it out")
+    largest = max(tokens.values())
+    return _normalised({name: math.exp(math.log(count / largest) / temperature) for name, count in tokens.items()})
 
 
 def _capped(wanted: Mapping[str, float], caps: Mapping[str, float]) -> dict[str, float]:

@@ -19,6 +19,12 @@ def test_without_weights_shares_are_by_size_and_temperature_evens_them_out() -> 
     assert shares(TOKENS, {}, temperature=1e9)["code"] == pytest.approx(1 / 3, rel=1e-6)
 
 
+@pytest.mark.parametrize("temperature", [1e-300, 0.01, 0.05])
+def test_a_temperature_near_0_gives_all_to_the_largest(temperature: float) -> None:
+    assert shares({"a": 10**12, "b": 10**11}, {}, temperature=temperature) == pytest.approx({"a": 1.0, "b": 0.0})
+    assert shares({"a": 10**12, "b": 10**12}, {}, temperature=temperature) == {"a": 0.5, "b": 0.5}
+
+
 def test_weights_are_shares_in_any_unit_whatever_the_sizes() -> None:
     assert shares(TOKENS, {"web": 1, "books": 0, "code": 3}, temperature=7) == {"web": 0.25, "books": 0.0, "code": 0.75}
 
@@ -55,3 +61,17 @@ def test_a_cap_holds_for_any_mixture_and_changes_nothing_that_is_within_it() -> 
 def test_what_cannot_be_mixed_is_named(options: dict[str, float], named: str) -> None:
     with pytest.raises(UserError, match=named):
         shares(TOKENS, {}, **options)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("tokens", "weights", "named"),
+    [
+        (TOKENS, dict.fromkeys(TOKENS, 0.0), "weights web=0, books=0, code=0: must be 0 or more, and not all 0"),
+        (TOKENS, {"web": 1.0, "books": -0.5, "code": 1.0}, "books=-0.5"),
+        (TOKENS, {"web": float("nan"), "books": 1.0, "code": 1.0}, "web=nan"),
+        (TOKENS | {"code": 0}, {}, "data.mixture.code: has no tokens"),
+    ],
+)
+def test_sources_that_cannot_be_mixed_are_named(tokens: dict, weights: dict, named: str) -> None:
+    with pytest.raises(UserError, match=named):
+        shares(tokens, weights)
