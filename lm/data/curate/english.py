@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from functools import cache
 from typing import NamedTuple
 
+from lm.data.curate.marks import UNSPACED_CLASS, character_class
+
 _LONGEST_SUFFIX = 5  # but for full stops
-_UNSPACED = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u2e80-\u2fdf\u3005-\u3007\u3040-\u30ff\u31f0-\u31ff\u3400-\u4dbf"
-_UNSPACED += "\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
 
 # Contractions: (what stands before, what may follow), split at "+"; each is also known without its apostrophes.
 _PERSONS = "i you he she it we they"
@@ -90,9 +90,9 @@ class Rules(NamedTuple):
 def rules() -> Rules:
     """Returns the compiled rules, made once in a process."""
     plane = [chr(point) for point in range(0x10000)]
-    lower = _class(c for c in plane if c.isalpha() and not c.isupper())
-    upper = _class(c for c in plane if c.isalpha() and not c.islower())
-    icons = f"{_class(c for c in plane if unicodedata.category(c) == 'So')}\U0001f000-\U0001faff"
+    lower = character_class(c for c in plane if c.isalpha() and not c.isupper())
+    upper = character_class(c for c in plane if c.isalpha() and not c.islower())
+    icons = f"{character_class(c for c in plane if unicodedata.category(c) == 'So')}\U0001f000-\U0001faff"
     quotes, marks = re.escape(_QUOTES), re.escape(_MARKS)
     label = r"[A-Za-z0-9\u00a1-\uffff]"
     letter = r"[^\W\d_]"
@@ -115,19 +115,8 @@ def rules() -> Rules:
             rf"(?:[\w+.-]{{2,}}://)?(?:\S+@)?(?:\d{{1,3}}(?:\.\d{{1,3}}){{3}}"
             rf"|(?:{label}(?:[A-Za-z0-9\u00a1-\uffff_-]{{0,62}}{label})?\.)+[{lower}]{{2,63}})(?::\d{{2,5}})?(?:[/?#]\S*)?\Z"
         ),
-        pieces=re.compile(f"[{_UNSPACED}]|[^{_UNSPACED}]+"),
+        pieces=re.compile(f"[{UNSPACED_CLASS}]|[^{UNSPACED_CLASS}]+"),
     )
-
-
-def _class(characters: Iterable[str]) -> str:
-    """Returns ascending characters as the ranges of a regular expression's class."""
-    ranges: list[list[int]] = []
-    for point in map(ord, characters):
-        if ranges and ranges[-1][1] == point - 1:
-            ranges[-1][1] = point
-        else:
-            ranges.append([point, point])
-    return "".join(f"\\u{first:04x}-\\u{last:04x}" for first, last in ranges)
 
 
 def _known() -> Iterator[tuple[str, tuple[str, ...]]]:

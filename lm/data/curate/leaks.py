@@ -15,25 +15,20 @@ covered is a share of the weight that the item has when it is there whole: word 
 from __future__ import annotations
 
 import hashlib
-import io
 import re
 import unicodedata
-import zipfile
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from itertools import repeat
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from lm.common import manifest
 from lm.common.errors import UserError
 from lm.data.curate.benchmarks import Item
+from lm.data.curate.marks import UNSPACED_CLASS, unspaced_letters
 
-_CJK = "\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff"  # written without spaces: every character is a word
-_WORD = re.compile(rf"[^\W_{_CJK}]{{2,}}|[0-9{_CJK}]")
 _ASCII_WORD = re.compile(r"[a-z0-9]{2,}|[0-9]")
 _THOUSANDS = re.compile(r",(?<=[0-9],)(?=[0-9]{3}(?![0-9]))")
 _SMALL_NUMBERS = (
@@ -59,7 +54,13 @@ class Leak(NamedTuple):
 def normalised_words(text: str) -> list[str]:
     """Returns the words of a text as they are compared."""
     text = unicodedata.normalize("NFKC", text).lower().replace("'", "").replace("’", "")
-    return (_ASCII_WORD if text.isascii() else _WORD).findall(_THOUSANDS.sub("", text))
+    return (_ASCII_WORD if text.isascii() else _word()).findall(_THOUSANDS.sub("", text))
+
+
+@cache
+def _word() -> re.Pattern[str]:
+    """Returns what a word is; of scripts written without spaces, every character."""
+    return re.compile(rf"[^\W_{UNSPACED_CLASS}]{{2,}}|[0-9{unspaced_letters()}]")
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,7 +68,7 @@ class Index:
     """The runs of `ngram` words of every passage of every item, as sorted hashes.
 
     A passage p is of item `items[p]` and has `lengths[p]` words. The run with hash `grams[g]` begins at word
-    `places[o]` of passage `owners[o]` for o in [starts[g], starts[g + 1]). `skipped` items had no passage long enough.
+    `places[o]` of passage `owners[o]` for o in [starts[g], starts[g + 1]).
     """
 
     ngram: int
@@ -79,7 +80,6 @@ class Index:
     starts: np.ndarray
     owners: np.ndarray
     places: np.ndarray
-    skipped: int
 
     @classmethod
     def build(cls, items: Iterable[Item], *, ngram: int = 5, min_words: int = 8) -> Index:
@@ -93,10 +93,8 @@ class Index:
         names: list[str] = []
         owner_items: list[int] = []
         passages: list[list[str]] = []
-        skipped = 0
         for item in items:
             long_enough = [words for words in map(normalised_words, item.passages) if len(words) >= min_words]
-            skipped += not long_enough
             owner_items += [len(names)] * len(long_enough)
             passages += long_enough
             names.append(item.name)
@@ -120,32 +118,7 @@ class Index:
             starts=np.append(starts, len(values)),
             owners=owners[order],
             places=places[order],
-            skipped=skipped,
         )
-
-    def save(self, path: Path) -> None:
-        """Writes the index as one `.npz` file, whole or not at all."""
-        stream = io.BytesIO()
-        arrays = {key: getattr(self, key) for key in _ARRAYS}
-        texts = {key: np.frombuffer("\n".join(getattr(self, key)).encode(), np.uint8) for key in _TEXTS}
-        np.savez(stream, allow_pickle=False, ngram=self.ngram, skipped=self.skipped, **arrays, **texts)
-        manifest.write_atomic(path, stream.getvalue())
-
-    @classmethod
-    def load(cls, path: Path) -> Index:
-        """Reads an index that `save` wrote.
-
-        Raises:
-            UserError: a file that is no index, or a damaged one.
-        """
-        try:
-            with np.load(path, allow_pickle=False) as file:
-                names, vocabulary = (tuple(file[key].tobytes().decode().split("\n")) for key in _TEXTS)
-                arrays = {key: file[key] for key in _ARRAYS}
-                ngram, skipped = int(file["ngram"]), int(file["skipped"])
-                return cls(ngram=ngram, skipped=skipped, names=names, vocabulary=vocabulary, **arrays)
-        except (ValueError, KeyError, EOFError, OSError, zipfile.BadZipFile) as error:
-            raise UserError(f"{path}: no index of benchmarks ({error}); build it again") from error
 
     def find(self, words: Sequence[str], coverage: float, min_covered: int) -> list[Leak]:
         """Returns the places in a text's normalised words where enough of a passage is.
@@ -259,8 +232,6 @@ class Index:
         return {key: self.__dict__[key] for key in self.__dataclass_fields__}
 
 
-_ARRAYS = ("items", "lengths", "grams", "starts", "owners", "places")
-_TEXTS = ("names", "vocabulary")
 _NO_HITS = (np.zeros(0, np.int64), np.zeros(0, np.int64))
 
 

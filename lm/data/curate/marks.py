@@ -1,8 +1,11 @@
-"""Punctuation of all scripts, as the published rules know it."""
+"""Characters of all scripts: what ends a sentence, what is no word, and which are words of their own."""
 
 from __future__ import annotations
 
 import string
+import unicodedata
+from collections.abc import Iterable
+from functools import cache
 
 # What can end a sentence: Unicode's property Sentence_Terminal.
 SENTENCE_ENDS = frozenset(
@@ -28,3 +31,37 @@ SYMBOLS = (
     | frozenset(map(chr, (*range(9), *range(11, 32), *range(127, 160))))
     | SENTENCE_ENDS
 )
+
+# Scripts written without spaces, as (first, last) code points: a character is a word.
+UNSPACED = (
+    (0x0E00, 0x0EFF),  # Thai, Lao
+    (0x1000, 0x109F),  # Burmese
+    (0x1780, 0x17FF),  # Khmer
+    (0x2E80, 0x2FDF),  # Han radicals
+    (0x3005, 0x3007),  # Han marks
+    (0x3040, 0x30FF),  # kana
+    (0x31F0, 0x31FF),
+    (0x3400, 0x4DBF),  # Han
+    (0x4E00, 0x9FFF),
+    (0xF900, 0xFAFF),
+    (0x20000, 0x3FFFF),
+)
+UNSPACED_CLASS = "".join(f"{chr(first)}-{chr(last)}" for first, last in UNSPACED)  # in a regular expression's [ ]
+
+
+@cache
+def unspaced_letters() -> str:
+    """Returns the letters, marks and digits among `UNSPACED` as the ranges of a regular expression's class."""
+    characters = (chr(point) for first, last in UNSPACED for point in range(first, last + 1))
+    return character_class(character for character in characters if unicodedata.category(character)[0] in "LMN")
+
+
+def character_class(characters: Iterable[str]) -> str:
+    """Returns ascending characters as the ranges of a regular expression's class."""
+    ranges: list[list[int]] = []
+    for point in map(ord, characters):
+        if ranges and ranges[-1][1] == point - 1:
+            ranges[-1][1] = point
+        else:
+            ranges.append([point, point])
+    return "".join(f"\\U{first:08x}-\\U{last:08x}" for first, last in ranges)

@@ -6,7 +6,6 @@ import math
 import pickle
 import random
 from fractions import Fraction
-from pathlib import Path
 
 import pytest
 
@@ -125,9 +124,8 @@ def test_most_of_a_short_item_is_not_enough() -> None:
     assert not index.find(normalised_words("which of the following is the largest city"), 0.6, 12)
 
 
-def test_items_that_say_too_little_are_counted() -> None:
+def test_items_that_say_too_little_are_not_looked_for() -> None:
     index = Index.build([Item("a", ("why so",)), Item("b", ("x", "one two three four five six seven eight"))])
-    assert index.skipped == 1
     assert not index.find(normalised_words("why so"), 0.6, 12)
     with pytest.raises(UserError, match="min_words=8"):
         Index.build([Item("a", ("why so",))])
@@ -135,16 +133,15 @@ def test_items_that_say_too_little_are_counted() -> None:
         Index.build([], ngram=0)
 
 
-def test_an_index_survives_disk_and_pickling(tmp_path: Path) -> None:
+def test_an_index_survives_pickling() -> None:
     items = [Item(f"f#{n}", (f"item {n} with enough words to be looked for ü 北京",)) for n in range(20)]
     index = Index.build(items, ngram=6)
     words = normalised_words(items[7].passages[0] + " and more")
     found = index.find(words, 1.0, 12)
     assert [leak.name for leak in found] == ["f#7"]
-    index.save(tmp_path / "index.npz")
-    for copy in (Index.load(tmp_path / "index.npz"), pickle.loads(pickle.dumps(index))):
-        assert (copy.ngram, copy.names, copy.vocabulary, copy.skipped) == (6, index.names, index.vocabulary, 0)
-        assert copy.find(words, 1.0, 12) == found
+    copy = pickle.loads(pickle.dumps(index))
+    assert (copy.ngram, copy.names, copy.vocabulary) == (6, index.names, index.vocabulary)
+    assert copy.find(words, 1.0, 12) == found
 
 
 def test_pickles_hold_no_tables() -> None:
@@ -152,10 +149,3 @@ def test_pickles_hold_no_tables() -> None:
     before = len(pickle.dumps(index))
     index.find(["one"], 0.5, 12)
     assert len(pickle.dumps(index)) == before < 5000
-
-
-@pytest.mark.parametrize("content", [b"", b"no index", b"PK\x03\x04 damaged"])
-def test_a_file_that_is_no_index_is_named(tmp_path: Path, content: bytes) -> None:
-    (tmp_path / "a.npz").write_bytes(content)
-    with pytest.raises(UserError, match=r"a\.npz: no index"):
-        Index.load(tmp_path / "a.npz")

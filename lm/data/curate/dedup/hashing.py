@@ -16,6 +16,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from lm.data.curate.marks import UNSPACED
+
 # Keys have 61 bits: datatrove ends each band's work at the prime 2**61 - 1. Among a billion documents 0.2 pairs share
 # an exact key by chance, among a hundred million 0.03 one of 14 band keys.
 NO_KEY = (1 << 61) - 1
@@ -24,19 +26,6 @@ _SPARE_BITS = np.uint64(3)
 _BATCH_CHARACTERS = 1 << 16
 _BASE = 0x9E3779B97F4A7C15  # odd, so that it has an inverse modulo 2**64
 _ALONE = np.uint32(1 << 31)
-_UNSPACED = (
-    (0x0E00, 0x0EFF),  # Thai, Lao
-    (0x1000, 0x109F),  # Burmese
-    (0x1780, 0x17FF),  # Khmer
-    (0x2E80, 0x2FDF),  # Han radicals
-    (0x3005, 0x3007),  # Han marks
-    (0x3040, 0x30FF),  # kana
-    (0x31F0, 0x31FF),
-    (0x3400, 0x4DBF),  # Han
-    (0x4E00, 0x9FFF),
-    (0xF900, 0xFAFF),
-    (0x20000, 0x3FFFF),
-)
 
 
 class Words(NamedTuple):
@@ -192,7 +181,7 @@ def _letters() -> np.ndarray:
     in_words = np.fromiter((category[0] in "LMN" for category in categories), bool, 0x110000)
     letters = np.arange(0x110000, dtype=np.uint32) * in_words
     letters[ord("A") : ord("Z") + 1] += ord("a") - ord("A")
-    for first, last in _UNSPACED:
+    for first, last in UNSPACED:
         letters[first : last + 1] |= np.where(in_words[first : last + 1], _ALONE, np.uint32(0))
     return letters
 

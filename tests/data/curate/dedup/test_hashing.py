@@ -11,6 +11,7 @@ import pytest
 
 from lm.data.curate.dedup import hashing
 from lm.data.curate.dedup.hashing import NO_KEY, Words, exact_keys, hash_words, scoped
+from lm.data.curate.marks import UNSPACED
 
 TEXTS = [
     "The quick brown fox.",
@@ -37,7 +38,7 @@ def words_of(text: str) -> list[str]:
     inside = False
     for character in folded:
         letter = unicodedata.category(character)[0] in "LMN"
-        alone = letter and any(low <= ord(character) <= high for low, high in hashing._UNSPACED)
+        alone = letter and any(low <= ord(character) <= high for low, high in UNSPACED)
         if letter and not alone and inside:
             words[-1] += character
         elif letter:
@@ -102,7 +103,7 @@ def scrambled(value: int) -> int:
 
 
 def number(letter: str) -> int:
-    return ord(letter) | any(low <= ord(letter) <= high for low, high in hashing._UNSPACED) << 31
+    return ord(letter) | any(low <= ord(letter) <= high for low, high in UNSPACED) << 31
 
 
 def test_keys_are_a_fixed_function_of_the_words():
