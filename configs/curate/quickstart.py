@@ -17,6 +17,7 @@ def get_config(arg: str = "") -> ConfigDict:
     cfg = recipe.defaults()
     cfg.steps = tuple(name for name in recipe.chain("web") if name != "c4")
     cfg.language.keep = ("en",)
+    cfg.dedup.prefer = "quality"
     cfg.gopher_quality.min_words_with_letter = 0.7
     if defaults.is_smoke(arg):
         cfg.observed, cfg.sample.documents = 20, 50

@@ -17,6 +17,7 @@ def get_config(arg: str = "") -> ConfigDict:
     cfg = recipe.defaults()
     cfg.steps = recipe.chain("web")
     cfg.language.keep = ("en",)
+    cfg.dedup.prefer = "quality"
     if defaults.is_smoke(arg):
         cfg.observed, cfg.sample.documents = 20, 50
     return cfg

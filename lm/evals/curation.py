@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from statistics import fmean
 from typing import Any, NamedTuple
 
+from lm.common.errors import UserError
 from lm.data.curate import ledger
 from lm.data.curate.output import DOCUMENTS, DROPPED, files_of
 from lm.data.curate.score import text_f1
@@ -32,16 +34,24 @@ class Share(NamedTuple):
 
     @property
     def value(self) -> float:
-        """The share; 1 of nothing, where nothing was missed."""
-        return self.hits / self.of if self.of else 1.0
+        """The share; not a number where there was nothing to measure."""
+        return self.hits / self.of if self.of else math.nan
 
 
 def score(output: Path, truth: Truth) -> dict[str, dict[str, Any]]:
     """Returns the figures by name: each a value in 0..1 and over how many pages, pairs or planted values it is.
 
     A step is held against the pages that came to it: what an earlier rule dropped is neither its merit nor its fault.
+
+    Raises:
+        UserError: a page of the crawl is in no ledger, so that something else was curated, or lost.
     """
     fates = _fates(output)
+    lost = [page.id for page in truth if page.id not in fates and page.kind not in ("skipped", "empty")]
+    if lost:
+        raise UserError(
+            f"{output}: {len(lost)} pages of the crawl are in no ledger, such as {lost[0]}; was it curated?"
+        )
     pages = [page for page in truth if page.id in fates]
     clean = [page for page in pages if page.kind == "clean"]
     figures: dict[str, Share | float] = {
@@ -96,7 +106,7 @@ def _duplicates(pages: list[Page], fates: Mapping[str, Fate]) -> dict[str, Share
 
 def _compared(fate: Fate) -> bool:
     """Says whether a page came as far as deduplication: it was kept, or dropped there or behind it."""
-    return not fate.rule or fate.rule.split(".")[0] in ("dedup", "decontaminate", "quality", *_CLASSIFIED)
+    return not fate.rule or fate.rule.split(".")[0] in ("dedup", "decontaminate", *_CLASSIFIED)
 
 
 def _is_duplicate(fate: Fate) -> bool:
@@ -108,7 +118,7 @@ def _classified(pages: list[Page], fates: Mapping[str, Fate]) -> dict[str, Share
     figures = {}
     steps = list(_CLASSIFIED)
     for at, (step, kind) in enumerate(_CLASSIFIED.items()):
-        later = ("", *steps[at:], "quality", "decontaminate")
+        later = ("", *steps[at:], "decontaminate")
         asked = [page for page in pages if fates[page.id].rule.split(".")[0] in later]
         dropped = [page for page in asked if fates[page.id].rule.startswith(f"{step}.")]
         there = [page for page in asked if page.kind == kind]

@@ -61,6 +61,7 @@ def run(cfg: ConfigDict, workdir: Path | None) -> None:
                 job = recipe.make_job(cfg, output.absolute(), _scorer(cfg))
                 claim.claim(output, config, inputs)
                 if not _execute(cfg, job, files, config, inputs):
+                    (output / claim.QUEUED).touch()
                     print(f"{output}: queued; `squeue` shows the jobs, the last of which writes {manifest.NAME}")
                     return
     _tidy(output)

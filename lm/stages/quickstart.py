@@ -97,6 +97,7 @@ def _score(output: Path, truth: Any) -> dict[str, dict[str, float]]:
     from lm.evals import curation
 
     scored = curation.score(output / CURATED, truth)
+    scored = {name: row for name, row in scored.items() if row["of"]}  # a small crawl has not something of everything
     manifest.write_atomic(output / SCORE, json.dumps(scored, indent=1) + "\n")
     return scored
 

@@ -51,7 +51,10 @@ def run(cfg: ConfigDict, workdir: Path | None) -> None:
     )
     chosen = range(size) if cfg.row is None else (cfg.row,)
     rows = {row: examples.provenance(first + row) for row in chosen}
-    known = _curated(shards.manifest.config["paths"], rows.values())
+    paths = shards.manifest.config["paths"]
+    known = _curated(paths, rows.values())
+    for source in known:
+        print(f"{source}: kept by {_rules(Path(paths[source]))}")
     for row, found in rows.items():
         print(f"step {cfg.step} row {row}: {found['source']}, {found['shard']} from token {found['offset']}")
         for id in found["documents"]:
@@ -76,6 +79,19 @@ def _curated(paths: dict[str, str], rows: Any) -> dict[str, dict[str, Any]]:
         for source, wanted in ids.items()
         if is_curated(Path(paths[source]))
     }
+
+
+def _rules(directory: Path) -> str:
+    """Returns the steps that every document of a curation went through, in their order, each with its limits."""
+    from lm.common import manifest
+
+    config = manifest.read(directory).config
+    said = []
+    for step in config["steps"]:
+        own = {key.removeprefix(f"{step}."): value for key, value in config.items() if key.startswith(f"{step}.")}
+        limits = ", ".join(f"{k}={v:g}" for k, v in own.items() if k.startswith(("min", "max")) and v is not None)
+        said.append(f"{step} ({limits})" if limits else step)
+    return ", ".join(said)
 
 
 def _print_document(record: dict[str, Any], characters: int) -> None:

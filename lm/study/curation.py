@@ -19,6 +19,7 @@ from lm.common.progress import quantity
 from lm.data.curate import ledger
 from lm.data.curate.classify import KINDS
 from lm.data.curate.output import DOCUMENTS, DROPPED, FACTS, STAGE, files_of
+from lm.data.curate.phases import FAILED
 from lm.data.curate.tally import Tally
 from lm.study import classifiers
 from lm.study.histograms import histogram
@@ -83,7 +84,7 @@ def _view(output: Path, made: manifest.Manifest, facts: Mapping[str, Any]) -> di
         "records": counts["records"],
         "funnel": funnel(facts),
         "rules": rules,
-        "histograms": histograms(facts["prepare"]["observed"], made.config),
+        "histograms": histograms({**facts["prepare"]["observed"], **facts["finish"]["observed"]}, made.config),
         "samples": facts["prepare"]["samples"][:_SAMPLES],
         "kept": [_clip(record["text"]) for record in itertools.islice(_records(kept), _SAMPLES)],
         "clusters": clusters(_records(dropped)),
@@ -98,12 +99,14 @@ def _view(output: Path, made: manifest.Manifest, facts: Mapping[str, Any]) -> di
 def funnel(facts: Mapping[str, Any]) -> list[Rung]:
     """Returns the way of the documents through the steps, in order; the records that were read stand first."""
     before, after = Tally.sum([facts["prepare"]]), Tally.sum([facts["finish"]])
-    quarantined, skipped = sum(before.quarantined.values()), before.dropped["read.no_document"]
-    rungs = [Rung("read", before.records, quarantined + skipped)]
-    reached = before.records - quarantined - skipped
+    unread = sum(n for reason, n in before.quarantined.items() if not reason.startswith(FAILED))
+    skipped = before.dropped["read.no_document"]
+    rungs = [Rung("read", before.records, unread + skipped)]
+    reached = before.records - unread - skipped
     for names, tally in ((facts["steps"], before), (["dedup"] * facts["dedup"] + facts["steps_after"], after)):
         for name in names:
             gone = sum(count for rule, count in tally.dropped.items() if rule.split(".")[0] == name)
+            gone += sum(n for reason, n in tally.quarantined.items() if reason.startswith(f"{FAILED}{name}:"))
             rungs.append(Rung(name, reached, gone))
             reached -= gone
     return [*rungs, Rung("kept", reached, 0)]

@@ -25,6 +25,7 @@ class Curation:
         return [
             *("curate", "--config=configs/curate/web.py:smoke", f"--config.input={self.crawl}"),
             *(f"--config.output={output}", f"--config.steps={steps!r}", "--config.workers=1"),
+            f"--config.dedup.prefer={'quality' if 'quality' in steps[: steps.index('dedup')] else ''}",
             *(f"--config.decontaminate.paths=({str(self.benchmark)!r},)", *extra),
         ]
 

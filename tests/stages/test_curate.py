@@ -67,7 +67,7 @@ def test_the_same_bytes_however_the_work_is_done(
 
 @pytest.mark.slow
 def test_classifiers_are_trained_to_the_same_bytes(curation: Any, tmp_path: Path) -> None:
-    steps = ("extract", "repair", "gopher_quality", "dedup", "toxicity", "adult", "spam", "quality")
+    steps = ("extract", "repair", "gopher_quality", "quality", "dedup", "toxicity", "adult", "spam")
     for workers in (1, 2):
         arguments = curation.arguments(tmp_path / str(workers) / "out", f"--config.workers={workers}", steps=steps)
         assert cli.main(arguments) == 0

@@ -14,10 +14,10 @@ from typing import IO, Any
 from lm.common import manifest
 from lm.common.config import differences
 from lm.common.errors import UserError
-from lm.data.curate.output import DOCUMENTS, DROPPED, QUARANTINED
+from lm.data.curate.output import DOCUMENTS, DROPPED, FACTS, QUARANTINED, UNITS
 from lm.data.curate.read import File
 
-CLAIM, _LOCK = "work/claim.json", "work/lock"
+CLAIM, QUEUED, _LOCK = "work/claim.json", "work/queued", "work/lock"
 _NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP}  # file systems that know none
 
 
@@ -38,10 +38,15 @@ def check(output: Path, config: Mapping[str, Any], inputs: Mapping[str, str]) ->
     """
     path = output / CLAIM
     if not path.is_file():
-        for folder in (DOCUMENTS, DROPPED, QUARANTINED):
-            if (output / folder).exists():
-                raise UserError(f"{output / folder}: is there, but no curation made it; choose another --config.output")
+        for name in (DOCUMENTS, DROPPED, QUARANTINED, FACTS, UNITS, "work", "report.html"):
+            if (output / name).exists():
+                raise UserError(f"{output / name}: is there, but no curation made it; choose another --config.output")
         return
+    if (output / QUEUED).is_file():
+        raise UserError(
+            f"{output}: its jobs were queued already; wait for the last of them, or, if `squeue` shows none, delete "
+            f"{output / QUEUED} and start again"
+        )
     made = json.loads(path.read_text(encoding="utf-8"))
     changed = [f"config.{key} {old!r} → {new!r}" for key, old, new in differences(made["config"], config)]
     changed += [f"{key} itself" for key, _, _ in differences(made["inputs"], inputs)]

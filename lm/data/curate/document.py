@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from lm.data.curate.words import split_words
 
@@ -67,6 +67,15 @@ class Quarantined(NamedTuple):
     id: str
     reason: str
     raw: bytes
+
+
+@runtime_checkable
+class Measuring(Protocol):
+    """A step that can say what it holds against its limits."""
+
+    def measure(self, document: Document) -> dict[str, float]:
+        """Returns the value of a document for each limit, by rule."""
+        ...
 
 
 class Step(Protocol):

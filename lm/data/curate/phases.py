@@ -12,14 +12,15 @@ from __future__ import annotations
 
 import base64
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from lm.common.errors import UserError
 from lm.data.curate import ledger
-from lm.data.curate.document import Document, Dropped, Quarantined, Step
+from lm.data.curate.document import Document, Dropped, Measuring, Quarantined, Step
 from lm.data.curate.job import Job
 from lm.data.curate.ledger import Ledger, Receipts
 from lm.data.curate.output import DOCUMENTS, DROPPED, QUARANTINED
@@ -28,6 +29,8 @@ from lm.data.curate.read import read
 from lm.data.curate.tally import Tally
 
 SKIPPED = "skipped: "  # how the reason of a record begins that is no document by nature
+FAILED = "failed in "  # and of one that a step could not do
+_FAILED_BYTES = 1 << 16
 _OBSERVED_OF = 8  # one document in so many is a candidate for observation, chosen by its id
 _OBSERVED = 20_000  # documents of all units together, at most (about)
 _SAMPLED = 64  # units of which documents are shown before and after, at most (about)
@@ -35,15 +38,29 @@ _SAMPLES = 2  # such documents of a unit
 _SAMPLE_CHARACTERS = 1500
 
 
-def apply(steps: Sequence[Step], document: Document, tally: Tally) -> Document | tuple[Document, Dropped]:
-    """Takes a document through steps; returns what it became, or what it was when it was dropped, and why."""
+Outcome = Document | tuple[Document, Dropped] | Quarantined
+
+
+def apply(steps: Sequence[Step], document: Document, tally: Tally, *, observe: bool = False) -> Outcome:
+    """Takes a document through steps; returns what it became, what it was when it was dropped and why, or quarantined.
+
+    A document that a step fails on is put aside with the step's name: one page no step was made for must not stop a
+    crawl. With `observe`, the values that each rule finds are noted as it comes to them.
+
+    Raises:
+        UserError: a step cannot work at all, whatever the document.
+    """
     for step in steps:
         tally.reached[step.name] += 1
         try:
+            if observe and isinstance(step, Measuring):
+                tally.observe(step.measure(document))
             result = step(document)
-        except Exception as error:
-            error.add_note(f"in the step {step.name}, at the document {document.id}")
+        except UserError:
             raise
+        except Exception as error:
+            reason = f"{FAILED}{step.name}: {type(error).__name__}"
+            return Quarantined(document.id, reason, (document.html or document.text.encode())[:_FAILED_BYTES])
         if isinstance(result, Dropped):
             tally.drop(result)
             return document, result
@@ -75,20 +92,22 @@ class Prepare:
             keys = self.job.dedup.keys() if self.job.dedup else None
             for record in self._records(rank):
                 tally.records += 1
-                if isinstance(record, Quarantined):
-                    self._put_aside(record, ledgers, tally)
+                outcome: Outcome = record
+                if isinstance(record, Document):
+                    observed = _is_observed(record, tally, most)
+                    outcome = apply(self.job.before, record, tally, observe=observed)
+                    if observed and len(tally.samples) < samples and not isinstance(outcome, Quarantined):
+                        tally.samples.append(_sample(record, outcome))
+                if isinstance(outcome, Quarantined):
+                    put_aside(outcome, ledgers, tally)
+                elif isinstance(outcome, tuple):
+                    ledgers["dropped"].write(drop_record(*outcome))
                 else:
-                    observed = self._observe(record, tally, most)
-                    result = apply(self.job.before, record, tally)
-                    if observed and len(tally.samples) < samples:
-                        tally.samples.append(_sample(record, result))
-                    if isinstance(result, tuple):
-                        ledgers["dropped"].write(drop_record(*result))
-                    else:
-                        tally.keep(result)
-                        ledgers["prepared"].write(record_of(result))
-                        if keys is not None:
-                            keys.add(result)
+                    refuse_page(outcome)
+                    tally.keep(outcome)
+                    ledgers["prepared"].write(record_of(outcome))
+                    if keys is not None:
+                        keys.add(outcome)
                 beat(tally.records, tally.kept)
             files: dict[str, Path | None] = {name: written.close() for name, written in ledgers.items()}
         if keys is not None:
@@ -99,32 +118,6 @@ class Prepare:
     def _records(self, rank: int) -> Iterator[Document | Quarantined]:
         for file in self.job.unit(rank):
             yield from read(file, self.job.options, self.job.source)
-
-    def _put_aside(self, record: Quarantined, ledgers: dict[str, Ledger], tally: Tally) -> None:
-        if record.reason.startswith(SKIPPED):
-            what = record.reason.removeprefix(SKIPPED)
-            tally.dropped["read.no_document"] += 1
-            ledgers["dropped"].write({"id": record.id, "rule": "read.no_document", "value": what, "threshold": ""})
-            return
-        tally.quarantined[record.reason] += 1
-        raw = base64.b64encode(record.raw).decode()
-        ledgers["quarantined"].write({"id": record.id, "reason": record.reason, "raw_base64": raw})
-
-    def _observe(self, document: Document, tally: Tally, most: int) -> bool:
-        """Notes the values of every rule for a sample of documents, as each rule would find them; says if it did."""
-        if zlib.crc32(document.id.encode()) % _OBSERVED_OF or tally.reached["observed"] >= most:
-            return False
-        tally.reached["observed"] += 1
-        for step in self.job.before:
-            measure = getattr(step, "measure", None)
-            if measure is not None:
-                tally.observe(measure(document))
-            else:
-                result = step(document)
-                if isinstance(result, Dropped):
-                    break
-                document = result
-        return True
 
 
 @dataclass(frozen=True)
@@ -139,24 +132,29 @@ class Finish:
             return
         tally, beat = Tally(), Beat(self.job.output, "finish")
         stem = f"{rank:05d}"
+        most = min(self.job.observed, -(-_OBSERVED // world_size))
         with _ledgers(
-            documents=(self.job.output / DOCUMENTS, stem), dropped=(self.job.output / DROPPED, f"{stem}b")
+            documents=(self.job.output / DOCUMENTS, stem),
+            dropped=(self.job.output / DROPPED, f"{stem}b"),
+            quarantined=(self.job.output / QUARANTINED, f"{stem}b"),
         ) as ledgers:
             for document, duplicate in self._prepared(rank):
                 tally.records += 1
-                result: Document | tuple[Document, Dropped] = document
+                outcome: Outcome
                 if self.job.dedup:
                     tally.reached["dedup"] += 1
                 if duplicate is not None:
                     tally.drop(duplicate)
-                    result = document, duplicate
+                    outcome = document, duplicate
                 else:
-                    result = apply(self.job.after, document, tally)
-                if isinstance(result, tuple):
-                    ledgers["dropped"].write(drop_record(*result))
+                    outcome = apply(self.job.after, document, tally, observe=_is_observed(document, tally, most))
+                if isinstance(outcome, Quarantined):
+                    put_aside(outcome, ledgers, tally)
+                elif isinstance(outcome, tuple):
+                    ledgers["dropped"].write(drop_record(*outcome))
                 else:
-                    tally.keep(result)
-                    ledgers["documents"].write(record_of(result))
+                    tally.keep(outcome)
+                    ledgers["documents"].write(record_of(outcome))
                 beat(tally.records, tally.kept)
             files = {name: written.close() for name, written in ledgers.items()}
         receipts.write(rank, files, tally.to_dict())
@@ -178,6 +176,34 @@ def _sample(record: Document, result: Document | tuple[Document, Dropped]) -> di
     if isinstance(result, tuple):
         return {"id": record.id, "before": before, "after": "", "rule": result[1].rule}
     return {"id": record.id, "before": before, "after": result.text[:_SAMPLE_CHARACTERS], "rule": ""}
+
+
+def put_aside(record: Quarantined, ledgers: Mapping[str, Ledger], tally: Tally) -> None:
+    """Writes a record that is no document where it belongs, and counts it."""
+    if record.reason.startswith(SKIPPED):
+        what = record.reason.removeprefix(SKIPPED)
+        tally.dropped["read.no_document"] += 1
+        ledgers["dropped"].write({"id": record.id, "rule": "read.no_document", "value": what, "threshold": ""})
+        return
+    tally.quarantined[record.reason] += 1
+    raw = base64.b64encode(record.raw).decode()
+    ledgers["quarantined"].write({"id": record.id, "reason": record.reason, "raw_base64": raw})
+
+
+def _is_observed(document: Document, tally: Tally, most: int) -> bool:
+    """Says whether a document is among those whose values are noted, which its id decides."""
+    if zlib.crc32(document.id.encode()) % _OBSERVED_OF or tally.watched >= most:
+        return False
+    tally.watched += 1
+    return True
+
+
+def refuse_page(document: Document) -> None:
+    """Raises UserError for a page whose text nothing has extracted."""
+    if document.html:
+        raise UserError(
+            f"{document.id}: a page of HTML, and config.steps does not extract its text; begin with extract"
+        )
 
 
 def record_of(document: Document) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from lm.data.curate.document import Document, Dropped, Quarantined
 from lm.data.curate.job import Job
-from lm.data.curate.phases import SKIPPED, apply
+from lm.data.curate.phases import SKIPPED, Outcome, apply, refuse_page
 from lm.data.curate.read import File, read
 from lm.data.curate.tally import Tally
 
@@ -22,7 +22,6 @@ class Preview:
 
     tally: Tally = field(default_factory=Tally)
     examples: dict[str, list[tuple[Document, Dropped]]] = field(default_factory=dict)
-    changed: list[tuple[str, str]] = field(default_factory=list)
     survivors: list[Document] = field(default_factory=list)
 
 
@@ -41,17 +40,22 @@ def preview(files: tuple[File, ...], job: Job, *, n: int, n_examples: int) -> Pr
     survivors: list[Document] = []
     for record in sample(files, job, n):
         found.tally.records += 1
-        if isinstance(record, Quarantined):
-            _put_aside(record, found)
-            continue
-        result = apply(job.before, record, found.tally)
-        if isinstance(result, tuple):
+        result: Outcome = record
+        if isinstance(record, Document):
+            result = apply(job.before, record, found.tally)
+        if isinstance(result, Quarantined):
+            _put_aside(result, found)
+        elif isinstance(result, tuple):
             _example(found, *result, n_examples)
         else:
+            refuse_page(result)
             survivors.append(result)
             if keys is not None:
                 keys.add(result)
     verdicts = job.dedup.among(keys) if job.dedup and keys is not None and survivors else None
+    if job.dedup:
+        kept = (document.text for index, document in enumerate(survivors) if verdicts and verdicts.of(index) is None)
+        job.dedup.write_common(job.output, [job.dedup.count(kept)])
     for index, document in enumerate(survivors):
         if job.dedup:
             found.tally.reached["dedup"] += 1
@@ -59,7 +63,9 @@ def preview(files: tuple[File, ...], job: Job, *, n: int, n_examples: int) -> Pr
         result = (document, duplicate) if duplicate else apply(job.after, document, found.tally)
         if duplicate:
             found.tally.drop(duplicate)
-        if isinstance(result, tuple):
+        if isinstance(result, Quarantined):
+            _put_aside(result, found)
+        elif isinstance(result, tuple):
             _example(found, *result, n_examples)
         else:
             found.tally.keep(result)

@@ -61,9 +61,11 @@ def defaults() -> ConfigDict:
 
 def chain(domain: str) -> tuple[str, ...]:
     """Returns the steps for a kind of text: rules belong to a domain."""
-    first = ("extract", "repair", "language") if domain in ("web", "dialogue") else ("repair",)
-    judged = ("toxicity", "adult", "spam", "quality") if domain == "web" else ()
-    return (*first, *DOMAINS[domain], "secrets", "pii", steps.PIVOT, *judged, DECONTAMINATE)
+    language = ("language",) if domain in ("web", "dialogue") else ()
+    quality, judged = (("quality",), ("toxicity", "adult", "spam")) if domain == "web" else ((), ())
+    # Quality stands before the pivot, as it says which of two copies stays.
+    head = ("extract", "repair", *language, *DOMAINS[domain], "secrets", "pii", *quality)
+    return (*head, steps.PIVOT, *judged, DECONTAMINATE)
 
 
 def names() -> tuple[str, ...]:
@@ -90,10 +92,8 @@ def check(cfg: ConfigDict) -> None:
     if pivot:
         Dedup.from_config(cfg.dedup)
         prefer = cfg.dedup.prefer
-        if prefer and (prefer not in before or prefer not in (*classify.KINDS, PERPLEXITY)):
-            raise UserError(
-                f"config.dedup.prefer={prefer}: no classifier that stands before dedup in config.steps; put it there"
-            )
+        if prefer and prefer not in before:
+            raise UserError(f"config.dedup.prefer={prefer}: does not stand before dedup in config.steps; put it there")
     if cfg.read.format not in FORMATS:
         raise UserError(f"config.read.format={cfg.read.format}: unknown; one of {', '.join(FORMATS)}")
     if not 0 <= cfg.min_kept <= 1:

@@ -13,9 +13,11 @@ from lm.common.manifest import Manifest
 from lm.data.curate.job import Job
 from lm.data.curate.ledger import Receipts
 from lm.data.curate.output import DOCUMENTS, DROPPED, FACTS, QUARANTINED, STAGE, UNITS
+from lm.data.curate.phases import FAILED
 from lm.data.curate.tally import Tally
 
 _NAMED_RULES = 3
+_FAILURES, _FAILED_SHARE = 10, 0.01  # documents that a step may fail on
 
 
 def seal(job: Job, n_units: int, *, config: Mapping[str, Any], inputs: Mapping[str, str], min_kept: float) -> Manifest:
@@ -50,8 +52,9 @@ def seal(job: Job, n_units: int, *, config: Mapping[str, Any], inputs: Mapping[s
         for path in (job.output / folder).glob("*"):
             if path not in files:
                 path.unlink()
-    for path in job.output.glob("*.tmp"):
-        path.unlink()
+    for name in (FACTS, UNITS, manifest.NAME):
+        for path in job.output.glob(f"{name}.*.tmp"):
+            path.unlink()
     return manifest.write(
         job.output,
         stage=STAGE,
@@ -71,19 +74,19 @@ def _models(output: Path) -> Iterator[Path]:
 
 def _counts(before: Tally, after: Tally) -> dict[str, Any]:
     dropped = before.dropped + after.dropped
-    quarantined = sum(before.quarantined.values())
+    quarantined = before.quarantined + after.quarantined
     records = {
         "input": before.records,
         "kept": after.kept,
         "dropped": sum(dropped.values()),
-        "quarantined": quarantined,
+        "quarantined": sum(quarantined.values()),
     }
     assert records["input"] == records["kept"] + records["dropped"] + records["quarantined"], records
     assert before.kept == after.records, "a document was lost between the passes"
     return {
         "records": records,
         "dropped_by_rule": dict(sorted(dropped.items())),
-        "quarantined_by_reason": dict(sorted(before.quarantined.items())),
+        "quarantined_by_reason": dict(sorted(quarantined.items())),
         "pii": dict(sorted(after.pii.items())),
         "languages": dict(sorted(after.languages.items())),
         "words": after.words,
@@ -92,9 +95,14 @@ def _counts(before: Tally, after: Tally) -> dict[str, Any]:
 
 
 def _check_share(job: Job, counts: Mapping[str, Any], min_kept: float) -> None:
-    """Refuses an output of (nearly) nothing: more often a mistake than a crawl so bad."""
+    """Refuses an output of (nearly) nothing, or a step that failed often: mistakes rather than a crawl so bad."""
     records = counts["records"]
     documents = records["input"] - counts["dropped_by_rule"].get("read.no_document", 0)
+    for reason, count in counts["quarantined_by_reason"].items():
+        if reason.startswith(FAILED) and count > max(_FAILURES, _FAILED_SHARE * documents):
+            raise UserError(
+                f"{job.output}: {count:,} of {documents:,} documents {reason}; leave that step out, or mend it"
+            )
     if records["kept"] > 0 and records["kept"] >= min_kept * documents:
         return
     reasons = {**counts["dropped_by_rule"], **counts["quarantined_by_reason"]}

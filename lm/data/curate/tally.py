@@ -15,11 +15,12 @@ class Tally:
     """What was read and what became of it.
 
     `reached` counts the documents that came to each step, `dropped` those that went, by rule; `changed` those whose
-    text a step changed. `observed` holds a sample of each rule's values, of documents kept or not; `samples` shows a
-    few documents before and after all steps.
+    text a step changed. Of `watched` documents, kept or not, `observed` holds the values that each rule found;
+    `samples` shows a few documents before and after all steps.
     """
 
     records: int = 0
+    watched: int = 0
     kept: int = 0
     words: int = 0
     bytes: int = 0

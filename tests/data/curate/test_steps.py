@@ -8,7 +8,7 @@ import pytest
 
 from lm.common.errors import UserError
 from lm.data.curate import recipe, steps
-from lm.data.curate.document import Document, Dropped
+from lm.data.curate.document import Document, Dropped, Quarantined
 from lm.data.curate.rules import DOMAINS
 
 
@@ -43,7 +43,7 @@ def test_every_domain_has_a_chain_of_known_steps(domain: str) -> None:
     assert "decontaminate" in after
 
 
-def test_a_failing_step_names_the_document() -> None:
+def test_a_document_that_a_step_fails_on_is_put_aside_with_the_steps_name() -> None:
     from lm.data.curate.phases import apply
     from lm.data.curate.tally import Tally
 
@@ -53,6 +53,19 @@ def test_a_failing_step_names_the_document() -> None:
         def __call__(self, document: Document) -> Document | Dropped:
             raise ValueError(document.text)
 
-    with pytest.raises(ValueError, match="text") as caught:
-        apply((Fails(),), Document("a.txt#7", "text", ""), Tally())
-    assert caught.value.__notes__ == ["in the step fails, at the document a.txt#7"]
+    outcome = apply((Fails(),), Document("a.txt#7", "text", ""), Tally())
+    assert outcome == Quarantined("a.txt#7", "failed in fails: ValueError", b"text")
+
+
+def test_a_step_that_cannot_work_at_all_stops_the_job() -> None:
+    from lm.data.curate.phases import apply
+    from lm.data.curate.tally import Tally
+
+    class Lacks:
+        name = "lacks"
+
+        def __call__(self, document: Document) -> Document | Dropped:
+            raise UserError("needs a package")
+
+    with pytest.raises(UserError, match="needs a package"):
+        apply((Lacks(),), Document("a.txt#7", "text", ""), Tally())
