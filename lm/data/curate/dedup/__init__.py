@@ -4,7 +4,7 @@ Every document becomes a few 61-bit keys (one exact, one per MinHash band); docu
 linked, linked documents are one cluster, and of each cluster the best document stays.
 """
 
-from lm.data.curate.dedup.clusters import deduplicate, survives
+from lm.data.curate.dedup.clusters import deduplicate
 from lm.data.curate.dedup.hashing import NO_KEY, Words, exact_keys, hash_words, scoped
 from lm.data.curate.dedup.lines import DropCommon, Lines, common_lines
 from lm.data.curate.dedup.signature import PRESETS, MinHash
@@ -21,5 +21,4 @@ __all__ = [
     "exact_keys",
     "hash_words",
     "scoped",
-    "survives",
 ]

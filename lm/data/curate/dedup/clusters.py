@@ -25,12 +25,6 @@ def deduplicate(keys: Sequence[np.ndarray], quality: Sequence[np.ndarray]) -> li
     return split(survivors(components(edges, sum(sizes)), np.concatenate([*quality, np.zeros(0)])), sizes)
 
 
-def survives(labels: Sequence[np.ndarray]) -> list[np.ndarray]:
-    """Returns per unit whether each document stays [n] bool, from what `deduplicate` returned."""
-    bounds = np.cumsum([0, *map(len, labels)])
-    return [unit == np.arange(start, start + len(unit)) for unit, start in zip(labels, bounds, strict=False)]
-
-
 def link(column: np.ndarray) -> np.ndarray:
     """Returns pairs [links, 2] of documents that chain together all that share a key of `column` [documents]."""
     order = np.argsort(column, kind="stable")

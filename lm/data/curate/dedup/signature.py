@@ -52,7 +52,7 @@ class MinHash:
         """
         preset = config["preset"]
         if preset and preset not in PRESETS:
-            raise UserError(f"config.minhash.preset: no preset {preset!r}; one of {', '.join(PRESETS)}, or '' for none")
+            raise UserError(f"config.dedup.preset: no preset {preset!r}; one of {', '.join(PRESETS)}, or '' for none")
         bands, rows = PRESETS[preset] if preset else (config["bands"], config["rows"])
         for name, value, low in (
             ("bands", bands, 1),
@@ -61,7 +61,7 @@ class MinHash:
             ("seed", config["seed"], 0),
         ):
             if not low <= value < 1 << 32:
-                raise UserError(f"config.minhash.{name}: {value} must be at least {low} and below 2**32")
+                raise UserError(f"config.dedup.{name}: {value} must be at least {low} and below 2**32")
         return cls(bands, rows, config["ngram"], config["seed"])
 
     @property
@@ -93,17 +93,12 @@ class MinHash:
         offsets = np.concatenate(([0], np.cumsum(np.maximum(padded - self.ngram + 1, 0)))).astype(np.int64)
         return Words(mix(sums[first]), offsets)
 
-    def signatures(self, words: Words) -> np.ndarray:
-        """Returns signatures [texts, bands x rows] uint32; `EMPTY` in all slots of a text without words."""
-        parts = [self._sketch(self.shingles(batch)) for batch in self._batches(words)]
-        return np.concatenate([np.zeros((0, self.slots), np.uint32), *parts])
-
     def band_keys(self, words: Words) -> np.ndarray:
         """Returns one key per band [texts, bands] uint64; `NO_KEY` for a text without words."""
         factors = _odd_numbers(self.seed, "rows", self.rows)
         parts = [np.zeros((0, self.bands), np.uint64)]
         for batch in self._batches(words):
-            signatures = self._sketch(self.shingles(batch)).reshape(-1, self.bands, self.rows)
+            signatures = self.signatures(batch).reshape(-1, self.bands, self.rows)
             parts.append(as_keys(mix(signatures.astype(np.uint64) @ factors)))
         keys = np.concatenate(parts)
         keys[words.counts == 0] = NO_KEY
@@ -112,8 +107,9 @@ class MinHash:
     def _batches(self, words: Words) -> Iterator[Words]:
         return words.batches(max(_BATCH_SLOTS // self.slots, _MIN_BATCH))
 
-    def _sketch(self, shingles: Words) -> np.ndarray:
-        """Returns the signatures of texts from their shingles, all at once."""
+    def signatures(self, words: Words) -> np.ndarray:
+        """Returns signatures [texts, bands x rows] uint32; `EMPTY` in all slots of a text without words."""
+        shingles = self.shingles(words)
         counts = shingles.counts
         signatures = np.full((counts.size, self.slots), EMPTY)
         flat = signatures.reshape(-1)

@@ -7,7 +7,6 @@ import re
 import zlib
 
 _CHUNK_SIZE = re.compile(rb"[0-9A-Fa-f]{1,8}[ \t]*(?:;[^\r\n]{0,200})?\r?\n")
-_INPUT_BYTES = 1 << 10
 
 
 class BodyError(ValueError):

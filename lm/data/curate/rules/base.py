@@ -61,10 +61,6 @@ class RuleSet:
         values = self.values(document, self)
         return {check.rule: getattr(values, check.value) for check in self._checks}
 
-    def limits(self) -> dict[str, float]:
-        """Returns each limit by rule."""
-        return {check.rule: check.limit for check in self._checks}
-
     @cached_property
     def _checks(self) -> tuple[_Check, ...]:
         return tuple(

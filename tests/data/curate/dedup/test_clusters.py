@@ -7,7 +7,7 @@ import random
 import numpy as np
 import pytest
 
-from lm.data.curate.dedup import MinHash, deduplicate, exact_keys, hash_words, survives
+from lm.data.curate.dedup import MinHash, deduplicate, exact_keys, hash_words
 from lm.data.curate.dedup.clusters import survivors
 from lm.data.curate.dedup.hashing import NO_KEY
 
@@ -47,9 +47,6 @@ def test_units_change_nothing(cuts):
     units = deduplicate(np.split(keys, cuts), np.split(quality, cuts))
     assert [len(unit) for unit in units] == [len(part) for part in np.split(quality, cuts)]
     assert np.concatenate(units).tolist() == slow_labels(keys, quality)
-    assert np.concatenate(survives(units)).tolist() == [
-        label == number for number, label in enumerate(slow_labels(keys, quality))
-    ]
 
 
 def test_who_survives_does_not_depend_on_arrival():

@@ -160,5 +160,5 @@ def test_config_names_a_preset_or_gives_bands_and_rows():
 @pytest.mark.parametrize(("key", "value"), [("preset", "fine"), ("bands", 0), ("rows", -1), ("ngram", 0), ("seed", -1)])
 def test_config_mistakes_are_named(key, value):
     base = {"preset": "", "bands": 20, "rows": 5, "ngram": 5, "seed": 1}
-    with pytest.raises(UserError, match=rf"config.minhash.{key}: .*{value}"):
+    with pytest.raises(UserError, match=rf"config\.dedup\.{key}: .*{value}"):
         MinHash.from_config({**base, key: value})

@@ -5,6 +5,8 @@ import pytest
 from lm.data.curate.document import Document, Dropped
 from lm.data.curate.rules.dialogue import Dialogue
 
+from .texts import no_limits
+
 CHAT = "Anna: Are you there?\nBen: I am here.\n  I was asleep.\nAnna: Good morning: it is late.\n"
 PLAY = "First Citizen:\nSpeak, speak.\n\nAll:\nWe are resolved to die.\n"
 
@@ -48,6 +50,6 @@ CASES = [
 @pytest.mark.parametrize(("limit", "on", "beyond", "value"), CASES, ids=[case[0] for case in CASES])
 def test_limits(limit: str, on: str, beyond: str, value: float) -> None:
     threshold = getattr(Dialogue(), limit)
-    rules = Dialogue(**{rule.split(".")[1]: None for rule in Dialogue().limits()} | {limit: threshold})
+    rules = Dialogue(**no_limits(Dialogue) | {limit: threshold})
     assert isinstance(rules(Document("f#0", on, "f")), Document)
     assert rules(Document("f#0", beyond, "f")) == Dropped(f"dialogue.{limit}", pytest.approx(value), threshold)

@@ -5,6 +5,8 @@ import pytest
 from lm.data.curate.document import Document, Dropped
 from lm.data.curate.rules.fineweb import FineWeb
 
+from .texts import no_limits
+
 LONG = "This line has more than thirty characters in it"
 CASES = [
     ("min_lines_ending_sentence", "a.\nb?\nc。\n" + "d\n" * 22, "a.\nb!\n\n" + "c\n" * 15, 2 / 17, 0.12),
@@ -17,7 +19,7 @@ CASES = [
 @pytest.mark.parametrize(("limit", "on", "beyond", "value", "threshold"), CASES, ids=[case[0] for case in CASES])
 def test_limits(limit: str, on: str, beyond: str, value: float, threshold: float) -> None:
     assert getattr(FineWeb(), limit) == threshold
-    others = {rule.split(".")[1]: None for rule in FineWeb().limits()}
+    others = no_limits(FineWeb)
     rules = FineWeb(**others | {limit: threshold})
     document = Document("f#0", on, "f")
     assert rules(document) is document

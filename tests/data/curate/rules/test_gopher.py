@@ -7,11 +7,12 @@ from lm.data.curate.rules import from_config
 from lm.data.curate.rules.base import RuleSet
 from lm.data.curate.rules.gopher import GopherQuality, GopherRepetition
 
+from .texts import no_limits
+
 
 def only(kind: type[RuleSet], **limits: object) -> RuleSet:
     """Returns the rule set with these limits alone."""
-    rules = kind()
-    return kind(**{rule.split(".")[1]: None for rule in rules.limits()} | limits)
+    return kind(**no_limits(kind) | limits)
 
 
 def judged(rules: RuleSet, text: str) -> Dropped | None:

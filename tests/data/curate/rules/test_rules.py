@@ -1,5 +1,6 @@
 """What holds for every rule set: one definition of a value, whatever asks for it."""
 
+import dataclasses
 import math
 import pickle
 import random
@@ -9,14 +10,20 @@ import pytest
 from lm.common.errors import UserError
 from lm.data.curate.document import Document, Dropped
 from lm.data.curate.rules import DOMAINS, RULE_SETS, from_config
+from lm.data.curate.rules.base import RuleSet
 
-from .texts import prose, varied
+from .texts import no_limits, prose, varied
+
+
+def limits_of(step: RuleSet) -> dict[str, float]:
+    values = {f"{step.name}.{field.name}": getattr(step, field.name) for field in dataclasses.fields(step)}
+    return {rule: limit for rule, limit in values.items() if ".m" in rule and limit is not None}
 
 
 @pytest.mark.parametrize("name", RULE_SETS)
 def test_a_document_is_dropped_by_the_first_limit_its_values_break(name: str) -> None:
     step = from_config(name, {})
-    limits = step.limits()
+    limits = limits_of(step)
     dropped = 0
     for number, text in enumerate(varied(250)):
         values = step.measure(Document(f"f#{number}", text, "f"))
@@ -48,15 +55,15 @@ def test_decisions_depend_on_the_document_alone(name: str) -> None:
 
 @pytest.mark.parametrize("name", RULE_SETS)
 def test_without_limits_everything_is_kept(name: str) -> None:
-    step = from_config(name, {rule.split(".")[1]: None for rule in from_config(name, {}).limits()})
-    assert step.limits() == {}
+    step = from_config(name, no_limits(RULE_SETS[name]))
+    assert step.measure(Document("f#0", "text", "f")) == {}
     assert all(isinstance(step(Document("f#0", text, "f")), Document) for text in varied(50))
 
 
 @pytest.mark.parametrize("name", RULE_SETS)
 def test_every_limit_can_be_moved_to_the_value_of_a_document_and_no_further(name: str) -> None:
     document = Document("f#0", prose(random.Random(3), 300), "f")
-    none = {rule.split(".")[1]: None for rule in from_config(name, {}).limits()}
+    none = no_limits(RULE_SETS[name])
     for rule, value in from_config(name, {}).measure(document).items():
         limit, beyond = rule.split(".")[1], math.inf if ".min_" in rule else -math.inf
         assert isinstance(from_config(name, none | {limit: value})(document), Document)

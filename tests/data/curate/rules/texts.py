@@ -1,8 +1,11 @@
 """Texts for the tests of rules: generated prose, and what breaks it."""
 
+import dataclasses
 import random
 from collections.abc import Callable
 from functools import cache
+
+from lm.data.curate.rules.base import RuleSet
 
 _WORDS = (
     "the be to of and that have with river stone lantern walked carefully yesterday because she found another "
@@ -101,3 +104,8 @@ def varied(count: int) -> tuple[str, ...]:
             text = change(text, rng)
         texts.append(text)
     return tuple(texts)
+
+
+def no_limits(kind: type[RuleSet]) -> dict[str, None]:
+    """Returns what takes every limit of a rule set away."""
+    return {field.name: None for field in dataclasses.fields(kind) if field.name.startswith(("min_", "max_"))}
