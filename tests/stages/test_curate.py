@@ -336,3 +336,15 @@ def test_a_dry_run_of_everything_drops_what_the_run_drops(
     shown = dict(line.split()[:2] for line in capsys.readouterr().out.splitlines() if len(line.split()) > 1)
     for rule, count in json.loads((made / "manifest.json").read_text())["counts"]["dropped_by_rule"].items():
         assert shown[rule] == f"{count:,}", rule
+
+
+@pytest.mark.parametrize("place", ["work/thesis.tex", "documents/mine.txt", "report.html", "units.json"])
+def test_what_lies_where_a_curation_would_write_is_somebodys(
+    curation: Any, tmp_path: Path, place: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    precious = tmp_path / "out" / place
+    precious.parent.mkdir(parents=True)
+    precious.write_text("years of work")
+    assert cli.main(curation.arguments(tmp_path / "out")) == 2
+    assert "no curation made it" in capsys.readouterr().err
+    assert precious.read_text() == "years of work"

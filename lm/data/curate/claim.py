@@ -18,6 +18,8 @@ from lm.data.curate.output import DOCUMENTS, DROPPED, FACTS, QUARANTINED, UNITS
 from lm.data.curate.read import File
 
 CLAIM, QUEUED, _LOCK = "work/claim.json", "work/queued", "work/lock"
+# What a job keeps in `work`, which goes when it has ended: whatever else lies there is somebody's.
+_OURS = {"claim", "dedup", "finish", "lock", "logs", "prepare", "prepared", "progress", "queued", "units"}
 _NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP}  # file systems that know none
 
 
@@ -38,9 +40,14 @@ def check(output: Path, config: Mapping[str, Any], inputs: Mapping[str, str]) ->
     """
     path = output / CLAIM
     if not path.is_file():
-        for name in (DOCUMENTS, DROPPED, QUARANTINED, FACTS, UNITS, "work", "report.html"):
-            if (output / name).exists():
-                raise UserError(f"{output / name}: is there, but no curation made it; choose another --config.output")
+        work = output / "work"
+        foreign = [
+            found for found in (work.iterdir() if work.is_dir() else ()) if found.name.split(".")[0] not in _OURS
+        ]
+        foreign += [output / name for name in (DOCUMENTS, DROPPED, QUARANTINED, FACTS, UNITS, "report.html")]
+        for found in foreign:
+            if found.exists():
+                raise UserError(f"{found}: is there, but no curation made it; choose another --config.output")
         return
     if (output / QUEUED).is_file():
         raise UserError(
