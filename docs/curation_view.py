@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tempfile
 from collections.abc import Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
@@ -57,7 +58,8 @@ class Curation:
     @property
     def models(self) -> list[Path]:
         """The directories of the classifiers that were trained for it, in the order of its steps."""
-        folders = (self.directory / "models" / name for name in self.facts["steps_after"])
+        steps = (*self.facts["steps"], *self.facts["steps_after"])
+        folders = (self.directory / "models" / name for name in steps)
         return [folder for folder in folders if folder.is_dir()]
 
     @property
@@ -98,8 +100,10 @@ class Curation:
         known = {key: tuple(value) if isinstance(value, list) else value for key, value in self.made.config.items()}
         cfg.update_from_flattened_dict(known)
         cfg.steps = tuple(name for name in cfg.steps if name not in KINDS)  # nobody wants to read what they drop
+        cfg.dedup.prefer = ""
         cfg.decontaminate.paths = (str(self.truth.benchmark),)
-        return preview(self.files, recipe.make_job(cfg, self.directory), n=n, n_examples=1)
+        with tempfile.TemporaryDirectory() as scratch:
+            return preview(self.files, recipe.make_job(cfg, Path(scratch)), n=n, n_examples=1)
 
 
 def _json(path: Path) -> Any:

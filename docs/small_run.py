@@ -18,7 +18,8 @@ def get_config(arg: str = "") -> ConfigDict:
         "stdlib": {"path": "builtin:stdlib", "weight": 0.2},
         "world": {"path": "builtin:world?n=3000", "weight": 0.4},
     }
-    cfg.data.validation = 0.02
+    cfg.data.validation = 0.01
+    cfg.tokenizer.vocab_size = 1024
     cfg.model.size = 2
     cfg.model.max_seq_len = 64
     cfg.train.steps = 120
