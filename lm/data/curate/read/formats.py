@@ -10,6 +10,7 @@ from lm.data.curate.read.code import language
 from lm.data.curate.read.code import read as code
 from lm.data.curate.read.files import File
 from lm.data.curate.read.jsonl import read as jsonl
+from lm.data.curate.read.jsonl import read_json
 from lm.data.curate.read.latex import read as latex
 from lm.data.curate.read.pages import read as html
 from lm.data.curate.read.pdf import read as pdf
@@ -42,7 +43,7 @@ _SUFFIXES: dict[str, Read] = {
     ".xhtml": html,
     ".jsonl": jsonl,
     ".ndjson": jsonl,
-    ".json": jsonl,
+    ".json": read_json,
     ".parquet": parquet,
     ".pq": parquet,
     ".txt": read_text_or_book,

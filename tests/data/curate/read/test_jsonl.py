@@ -142,3 +142,57 @@ def test_many_empty_records_and_duplicate_ids_all_come_out(tmp_path, read_all):
     (tmp_path / "a.jsonl").write_bytes(lines([""] * 20_000, id="same"))
     records = read_all(tmp_path)
     assert len({record.id for record in records}) == len(records) == 20_000
+
+
+RECORDS = [{"text": "a\n", "id": 1}, {"text": "ü", "meta": {"title": "T"}}]
+
+
+@pytest.mark.parametrize("indent", [None, 0, 2, "\t"])
+@pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf", b"\n\r\n  "])
+@pytest.mark.parametrize("suffix", ["", ".gz"])
+def test_json_that_is_an_array_is_a_record_an_object(tmp_path, read_all, indent, mark, suffix):
+    (tmp_path / f"a.json{suffix}").write_bytes(COMPRESS[suffix](mark + json.dumps(RECORDS, indent=indent).encode()))
+    records = read_all(tmp_path)
+    assert [(record.text, record.meta) for record in records] == [("a\n", {"record": "1"}), ("ü", {"title": "T"})]
+
+
+@pytest.mark.parametrize("indent", [None, 0, 2, "\t"])
+def test_json_that_is_one_object_is_one_record(tmp_path, read_all, reasons, indent):
+    (tmp_path / "a.json").write_text(json.dumps(RECORDS[0], indent=indent))
+    assert reasons(read_all(tmp_path)) == ["a\n"]
+    (tmp_path / "a.json").write_text(json.dumps({"name": "package", "files": ["a"] * 99}, indent=indent))
+    assert reasons(read_all(tmp_path)) == ["[no key 'text']"]
+
+
+NEITHER = {
+    b"[1,\n2,\n3]": "JSON, but not JSON Lines",
+    json.dumps([{"text": "a"}, 1], indent=1).encode(): "JSON, but not JSON Lines",
+    b'{\n"text": "a",\n"b"\n}': "malformed JSON",
+    b'[\n{"text": "a"},\n{"text": "b"': "malformed JSON",
+    b"[" * 100_000: "malformed JSON",
+    b'[\n"' + b"x" * 200_000 + b'"]': "record longer than 150000 bytes",
+    b'{\n"text": "\xff"}': "not UTF-8",
+}
+
+
+@pytest.mark.parametrize("raw", NEITHER, ids=range(len(NEITHER)))
+def test_json_that_cannot_be_read_is_one_record(tmp_path, read_all, raw):
+    (tmp_path / "a.json").write_bytes(raw)
+    (record,) = read_all(tmp_path, max_record_bytes=150_000)
+    assert record.reason.startswith(NEITHER[raw])
+    assert raw.startswith(record.raw)
+
+
+def test_lines_in_a_json_file_are_lines_even_where_the_first_is_malformed(tmp_path, read_all, reasons):
+    (tmp_path / "a.json").write_bytes(b'{"text": "a"\n{"text": "b"}\n\n{"text": "c"}')
+    assert reasons(read_all(tmp_path))[1:] == ["b", "c"]
+    (tmp_path / "a.json").write_bytes(lines(["x" * 200_000, "b"]))
+    assert [len(record.text) for record in read_all(tmp_path)] == [200_000, 1]
+
+
+@pytest.mark.parametrize("suffix", COMPRESS)
+@pytest.mark.parametrize("length", [1000, 65_527, 200_000])
+def test_a_first_line_of_any_length_and_signs_is_a_line(tmp_path, read_all, suffix, length):
+    texts = ["{,[:" * length, "b"]
+    (tmp_path / f"a.json{suffix}").write_bytes(COMPRESS[suffix](lines(texts)))
+    assert [record.text for record in read_all(tmp_path)] == texts
