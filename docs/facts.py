@@ -123,8 +123,9 @@ def _bpe_tokens(text: str) -> str:
 
 def _longest_tokens(run: Run) -> Fact:
     _, tokenizer = run.bpe
-    pieces = sorted({piece.decode("utf-8", errors="replace") for piece in tokenizer.pieces()[256:]}, key=len)
-    return ", ".join(f"“{visible(piece)}”" for piece in pieces[-5:])
+    pieces = {piece.decode("utf-8", errors="replace") for piece in tokenizer.pieces()[256:]}
+    longest = sorted(pieces, key=lambda piece: (len(piece), piece))[-5:]
+    return ", ".join(f"“{visible(piece)}”" for piece in longest)
 
 
 def _shard_files(run: Run) -> Fact:
