@@ -49,6 +49,7 @@ def run(cfg: ConfigDict, workdir: Path | None) -> None:
         linear.train(_examples(cfg), output, inputs=inputs, config=config)
     else:
         generated.train(cfg.kind, output, config)
+    _report(output)
     print(_summary(output))
 
 
@@ -69,9 +70,17 @@ def _describe(cfg: ConfigDict, output: Path) -> str:
     )
 
 
+def _report(output: Path) -> None:
+    from lm.study import classifiers, page
+
+    if not (output / page.REPORT).is_file():
+        classifiers.write(output)
+
+
 def _summary(output: Path) -> str:
     from lm.data.curate.classify import linear
     from lm.data.curate.classify.measure import Point
+    from lm.study.page import REPORT
 
     facts = linear.read_facts(output)
     even, best = Point(**facts["even"]), Point(**facts["best"])
@@ -80,5 +89,6 @@ def _summary(output: Path) -> str:
         f"{100 * facts['positive']:.0f} % labelled 1\n"
         f"  at 0.5: precision {even.precision:.3f}, recall {even.recall:.3f}, F1 {even.f1:.3f}\n"
         f"  best at {best.threshold:g}: precision {best.precision:.3f}, recall {best.recall:.3f}, F1 {best.f1:.3f}\n"
-        f"  probabilities are off by {facts['calibration_error']:.3f} on average"
+        f"  probabilities are off by {facts['calibration_error']:.3f} on average\n"
+        f"{output / REPORT}: precision and recall by threshold"
     )

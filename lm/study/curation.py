@@ -9,13 +9,11 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import jinja2
 import numpy as np
 from markupsafe import Markup
 
 from lm.common import manifest
 from lm.common.config import flatten
-from lm.common.progress import quantity
 from lm.data.curate import ledger
 from lm.data.curate.classify import KINDS
 from lm.data.curate.output import DOCUMENTS, DROPPED, FACTS, STAGE, files_of
@@ -23,8 +21,8 @@ from lm.data.curate.phases import FAILED
 from lm.data.curate.tally import Tally
 from lm.study import classifiers
 from lm.study.histograms import histogram
+from lm.study.page import REPORT, environment
 
-REPORT = "report.html"
 _EXAMPLES = 2
 _CLUSTERS = 4
 _MEMBERS = 4
@@ -50,26 +48,9 @@ def write(output: Path) -> Path:
     made = manifest.read(output, STAGE)
     facts = json.loads((output / FACTS).read_text(encoding="utf-8"))
     path = output / REPORT
-    page = _environment().get_template("curation.html").render(**_view(output, made, facts))
+    page = environment().get_template("curation.html").render(**_view(output, made, facts))
     manifest.write_atomic(path, page)
     return path
-
-
-def _environment() -> jinja2.Environment:
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent),
-        autoescape=jinja2.select_autoescape(),
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    environment.filters |= {"quantity": quantity, "count": lambda value: f"{value:,}", "percent": _percent}
-    return environment
-
-
-def _percent(share: float) -> str:
-    return f"{100 * share:.3g}"
 
 
 def _view(output: Path, made: manifest.Manifest, facts: Mapping[str, Any]) -> dict[str, Any]:
@@ -126,13 +107,13 @@ def histograms(observed: Mapping[str, list[float]], config: Mapping[str, Any]) -
     ]
 
 
-def _thresholds(config: Mapping[str, Any]) -> dict[str, float]:
-    """Returns the limit of each classifier: the one of the two that can drop anything."""
-    return {
-        kind: config[f"{kind}.max"] if config[f"{kind}.max"] < 1 else config[f"{kind}.min"]
-        for kind in KINDS
-        if kind in config["steps"]
-    }
+def _thresholds(config: Mapping[str, Any]) -> dict[str, tuple[float, ...]]:
+    """Returns the limits of each classifier in use, those that can drop anything."""
+    found = {}
+    for kind in set(KINDS) & set(config["steps"]):
+        least, most = config[f"{kind}.min"], config[f"{kind}.max"]
+        found[kind] = (*((least,) if least > 0 else ()), *((most,) if most < 1 else ()))
+    return found
 
 
 def _rules(dropped: list[Path], counts: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import numpy as np
 from markupsafe import Markup
 
@@ -19,6 +18,7 @@ from lm.common.progress import duration, quantity
 from lm.data import tokenizer as tokenizers
 from lm.data.shards import Shards
 from lm.study import figures, record, validation
+from lm.study.page import environment
 from lm.study.record import Record
 from lm.train import run as runs
 
@@ -43,7 +43,7 @@ def write(run: Path) -> Path:
     Raises:
         UserError: there is no run, or one of its files is damaged.
     """
-    page = _environment().get_template("report.html").render(_view(record.read(run)))
+    page = environment().get_template("report.html").render(_view(record.read(run)))
     manifest.write_atomic(run / runs.REPORT, page)
     return run / runs.REPORT
 
@@ -125,23 +125,6 @@ def _median(run: Record, key: str) -> float:
 
 def _state(run: Record) -> str:
     return f"finished, {run.steps:,} steps" if run.finished else f"unfinished, step {run.step:,} of {run.steps:,}"
-
-
-def _environment() -> jinja2.Environment:
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    environment.filters |= {"quantity": quantity, "count": lambda value: f"{value:,}", "percent": _percent}
-    return environment
-
-
-def _percent(share: float) -> str:
-    return f"{100 * share:.3g}"
 
 
 def _view(run: Record) -> dict[str, Any]:

@@ -37,6 +37,8 @@ def test_what_it_trains_curation_drops_by(data: Path, tmp_path: Path, capsys: py
     out = capsys.readouterr().out
     assert "trained on 160 texts, measured on 40 others, 50 % labelled 1" in out
     assert "at 0.5: precision 1.000, recall 1.000, F1 1.000" in out
+    assert f"{tmp_path / 'model' / 'report.html'}: precision and recall by threshold" in out
+    assert "<svg" in (tmp_path / "model" / "report.html").read_text()
     section = {**classify.defaults()["toxicity"], "model": str(tmp_path / "model")}
     step = classify.make("toxicity", section, tmp_path)
     assert isinstance(step(Document("a#0", "vile foul mean word1", "s")), Dropped)

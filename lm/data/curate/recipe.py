@@ -85,8 +85,8 @@ def check(cfg: ConfigDict) -> None:
     for name in (*before, *after):
         if name in steps.kinds():
             steps.build(name, cfg[name])
-        elif name in classify.KINDS and cfg[name].model:
-            classify.make(name, cfg[name], Path())  # nothing to be trained
+        elif name in classify.KINDS:
+            classify.check(name, cfg[name])
         elif name == PERPLEXITY:
             _check_run(cfg[name].run)
     if pivot:

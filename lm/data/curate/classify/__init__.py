@@ -36,8 +36,8 @@ def explanations() -> dict[str, str]:
     return {f"{kind}.{key}" if key else kind: text for kind in KINDS for key, text in {"": "", **said}.items()}
 
 
-def make(kind: str, section: Any, output: Path) -> Classified:
-    """Returns the step of a kind; a model that is not given is trained below `output`, once.
+def check(kind: str, section: Any) -> None:
+    """Refuses what can be known to be wrong before any work.
 
     Raises:
         UserError: limits out of order, or a model that is missing or unlike what its name says.
@@ -49,13 +49,28 @@ def make(kind: str, section: Any, output: Path) -> Classified:
     if label and not is_fast_text:
         raise UserError(f"config.{kind}.label={label}: only fastText models (.bin, .ftz) have labels; leave it empty")
     if not model:
-        model = str(trained(kind, output))
-    elif not Path(model).exists():
+        return
+    if not Path(model).exists():
         raise UserError(f"config.{kind}.model={model}: no such file or folder; `lm classifier` makes one")
-    elif is_fast_text:
+    if is_fast_text:
         fast_text.check(model, label)
     else:
         linear.load(model)
+
+
+def make(kind: str, section: Any, output: Path) -> Classified:
+    """Returns the step of a kind; its model is trained or copied below `output`, once, unless it is a fastText one.
+
+    Raises:
+        UserError: as `check`.
+    """
+    check(kind, section)
+    model, label = section["model"], section["label"]
+    if not model:
+        model = str(trained(kind, output))
+    elif not model.endswith(fast_text.SUFFIXES):
+        manifest.copy_stage(Path(model), output / _MODELS / kind, linear.STAGE)
+        model = str(output / _MODELS / kind)
     return Classified(kind, model, label, section["min"], section["max"])
 
 

@@ -27,10 +27,8 @@ _BITS = 18
 _FOLDS = 3
 _HELD_OUT = 5  # one text in so many is for measuring
 _LEAST = 20  # texts of each label that can be learned from and measured on
-_SEEN = (
-    3,
-    10,
-)  # a slot must be in a hundredth of the texts within these bounds: rarer ones tell texts apart, not labels
+# A slot must be in a hundredth of the texts, within these bounds: rarer ones tell texts apart, not labels.
+_SEEN = (3, 10)
 _REGULARISATION = 1.0  # inverse, of scikit-learn's logistic regression
 
 Example = tuple[str, int]
@@ -69,7 +67,7 @@ def train(
     given twice counts once, so none is on both sides. The order of the examples changes nothing.
 
     Raises:
-        UserError: too few examples of a label, or none with words in common; `inputs` says of what.
+        UserError: too few examples of a label, or none with words in common (`inputs` says of what); no scikit-learn.
     """
     learned, unseen = list(examples), list(unseen)
     texts = [text for text, _ in (*learned, *unseen)]
@@ -130,8 +128,11 @@ def _fit(x_NF: Any, label_N: np.ndarray, name: str) -> Linear:
 
     Features count the more the rarer they are (Spärck Jones, 1972); the weights returned hold that already.
     """
-    from sklearn.calibration import CalibratedClassifierCV
-    from sklearn.linear_model import LogisticRegression
+    try:
+        from sklearn.calibration import CalibratedClassifierCV
+        from sklearn.linear_model import LogisticRegression
+    except ImportError as error:
+        raise UserError("training a classifier needs scikit-learn; pip install 'lm[curate]'") from error
 
     texts_F = np.bincount(x_NF.indices, minlength=x_NF.shape[1])
     least = int(np.clip(len(label_N) // 100, *_SEEN))

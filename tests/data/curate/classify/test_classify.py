@@ -7,9 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from lm.common import manifest
 from lm.common.errors import UserError
 from lm.data.curate import classify
 from lm.data.curate.classify import linear, measure
+from lm.data.curate.document import Document, Dropped
 from lm.data.synthetic.crawl import labelled
 
 FASTTEXT = str(Path(__file__).parent / "toxic.bin")
@@ -44,9 +46,29 @@ def test_quality_keeps_what_is_above_and_the_others_what_is_below() -> None:
 
 def test_models_by_path(tmp_path: Path, toy_model: Path) -> None:
     section = classify.defaults()["toxicity"]
-    assert classify.make("toxicity", {**section, "model": str(toy_model)}, tmp_path).model == str(toy_model)
     step = classify.make("toxicity", {**section, "model": FASTTEXT, "label": "toxic"}, tmp_path)
     assert (step.model, step.label) == (FASTTEXT, "toxic")
+    assert not list(tmp_path.iterdir())
+    step = classify.make("toxicity", {**section, "model": str(toy_model)}, tmp_path)
+    assert step.model == str(tmp_path / "models/toxicity")
+    assert manifest.verify(tmp_path / "models/toxicity") == []
+    assert linear.read_facts(tmp_path / "models/toxicity") == linear.read_facts(toy_model)
+
+
+def test_what_is_copied_is_what_a_relative_path_named(
+    tmp_path: Path, toy_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(toy_model.parent)
+    section = {**classify.defaults()["toxicity"], "model": toy_model.name}
+    step = classify.make("toxicity", section, tmp_path)
+    monkeypatch.chdir(tmp_path)
+    assert isinstance(step(Document("a#0", "vile foul mean base", "s")), Dropped)
+
+
+def test_checking_writes_nothing(tmp_path: Path, toy_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for model in ("", str(toy_model)):
+        classify.check("toxicity", {**classify.defaults()["toxicity"], "model": model})
     assert not list(tmp_path.iterdir())
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -121,3 +122,12 @@ def test_what_is_written_is_a_finished_stage(toy_model: Path) -> None:
 def test_a_folder_without_a_classifier_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"no manifest\.json here"):
         linear.load(tmp_path)
+
+
+def test_without_scikit_learn_it_says_what_to_install(
+    tmp_path: Path, texts: Texts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "sklearn.linear_model", None)  # as if it were not there
+    with pytest.raises(UserError, match=r"needs scikit-learn; pip install 'lm\[curate\]'"):
+        trained(tmp_path / "model", list(texts(100)))
+    assert not (tmp_path / "model").exists()
