@@ -1,10 +1,10 @@
 """Near-duplicate removal on one machine against rensa's loop: `python -m benchmarks.dedup [--documents=20000]`.
 
 Ours is what `lm curate` does with the steps ("dedup",) and one worker: documents are read, keyed and written,
-clustered, read back and written again, those that go beside those that stay; exact duplicates are looked for too. rensa's loop
-reads the same JSONL, sketches, queries, inserts and writes what stays, with the same bands and rows; it is run over
-shingles of five words, as ours is, and over single words, which it would be cheapest for. Rounds take turns, each run
-in a process of its own; of each kind the best round counts, in CPU time and in elapsed time.
+clustered, read back and written again, those that go beside those that stay; exact duplicates are looked for too.
+rensa's loop reads the same JSONL, sketches, queries, inserts and writes what stays, with the same bands and rows; it is
+run over shingles of five words, as ours is, and over single words, which it would be cheapest for. Rounds take turns,
+each run in a process of its own; of each kind the best round counts, in CPU time and in elapsed time.
 """
 
 from __future__ import annotations
