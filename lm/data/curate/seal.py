@@ -66,7 +66,7 @@ def seal(job: Job, n_units: int, *, config: Mapping[str, Any], inputs: Mapping[s
 
 
 def _models(output: Path) -> Iterator[Path]:
-    """Yields the files of the models that were trained for the job."""
+    """Yields the files of the models that were trained or copied for the job."""
     for path in (output / "models").glob(f"*/{manifest.NAME}"):
         yield path
         yield from (path.parent / entry.name for entry in manifest.read(path.parent).files)
