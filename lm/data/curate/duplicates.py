@@ -169,7 +169,7 @@ class Keys:
         self._scopes: list[str] = []
         self._waiting = 0
         self._keys: list[np.ndarray] = []
-        self._quality: list[float] = []
+        self._quality: list[np.ndarray] = []
         self._exact: list[np.ndarray] = []
         self._ids: list[bytes] = []
 
@@ -179,9 +179,8 @@ class Keys:
             raise UserError(f"{document.id}: of no known snapshot, but config.dedup.scope=snapshot; set it to all")
         self._texts.append(document.text)
         self._scopes.append(str(document.meta.get("snapshot", "")))
-        sign = PREFERENCES[self._dedup.prefer]
-        scores = document.meta.get("scores", {})
-        self._quality.append(sign * scores[self._dedup.prefer] if self._dedup.prefer else float(len(document.words)))
+        if prefer := self._dedup.prefer:
+            self._quality.append(np.array([PREFERENCES[prefer] * document.meta["scores"][prefer]]))
         self._ids.append(document.id.encode())
         self._waiting += len(document.text)
         if self._waiting >= _BATCH_CHARACTERS:
@@ -192,6 +191,8 @@ class Keys:
             return
         words = hash_words(self._texts)
         exact = exact_keys(words)
+        if not self._dedup.prefer:
+            self._quality.append(words.counts.astype(np.float64))
         columns = [np.zeros((len(exact), 0), np.uint64)]
         if self._dedup.exact:
             columns.append(exact[:, None])
@@ -207,7 +208,7 @@ class Keys:
         self._flush()
         return {
             "keys": np.concatenate([np.zeros((0, self._dedup.columns), np.uint64), *self._keys]),
-            "quality": np.array(self._quality, np.float64),
+            "quality": np.concatenate([np.zeros(0), *self._quality]),
             "ids": np.array(self._ids, np.bytes_) if self._ids else np.zeros(0, "S1"),
             "exact": np.concatenate([np.zeros(0, np.uint64), *self._exact]),
         }

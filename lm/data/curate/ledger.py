@@ -28,8 +28,8 @@ class Ledger:
     A ledger to which nothing was written leaves no file.
     """
 
-    def __init__(self, folder: Path, stem: str) -> None:
-        self._folder, self._stem = folder, stem
+    def __init__(self, folder: Path, stem: str, level: int = _LEVEL) -> None:
+        self._folder, self._stem, self._level = folder, stem, level
         self._temporary = folder / f"{stem}.{manifest.attempt_id()}.tmp"
         self._stream: Any = None
         self._file: _Hashing | None = None
@@ -49,7 +49,7 @@ class Ledger:
 
         self._folder.mkdir(parents=True, exist_ok=True)
         self._file = _Hashing(self._temporary.open("wb"))
-        compressor: Any = zstandard.ZstdCompressor(level=_LEVEL)
+        compressor: Any = zstandard.ZstdCompressor(level=self._level)
         self._stream = compressor.stream_writer(self._file, closefd=False)
 
     def close(self) -> Path | None:

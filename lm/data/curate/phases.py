@@ -85,7 +85,7 @@ class Prepare:
         most = min(self.job.observed, -(-_OBSERVED // world_size))
         samples = 0 if rank % -(-world_size // _SAMPLED) else _SAMPLES
         with _ledgers(
-            prepared=(self.job.output / "work" / "prepared", stem),
+            prepared=(self.job.output / "work" / "prepared", stem, 1),
             dropped=(self.job.output / DROPPED, f"{stem}a"),
             quarantined=(self.job.output / QUARANTINED, stem),
         ) as ledgers:
@@ -104,7 +104,7 @@ class Prepare:
                     ledgers["dropped"].write(drop_record(*outcome))
                 else:
                     refuse_page(outcome)
-                    tally.keep(outcome)
+                    tally.kept += 1
                     ledgers["prepared"].write(record_of(outcome))
                     if keys is not None:
                         keys.add(outcome)
@@ -224,9 +224,9 @@ def drop_record(document: Document, dropped: Dropped) -> dict[str, Any]:
 
 
 @contextmanager
-def _ledgers(**places: tuple[Path, str]) -> Iterator[dict[str, Ledger]]:
+def _ledgers(**places: tuple[Any, ...]) -> Iterator[dict[str, Ledger]]:
     """Opens ledgers by name, and removes what they hold if the work stops in between."""
-    ledgers = {name: Ledger(folder, stem) for name, (folder, stem) in places.items()}
+    ledgers = {name: Ledger(*place) for name, place in places.items()}
     try:
         yield ledgers
     except BaseException:

@@ -15,8 +15,8 @@ class Tally:
     """What was read and what became of it.
 
     `reached` counts the documents that came to each step, `dropped` those that went, by rule; `changed` those whose
-    text a step changed. Of `watched` documents, kept or not, `observed` holds the values that each rule found;
-    `samples` shows a few documents before and after all steps.
+    text a step changed. `words` are what stands between white space. Of `watched` documents, kept or not, `observed`
+    holds the values that each rule found; `samples` shows a few documents before and after all steps.
     """
 
     records: int = 0
@@ -36,7 +36,7 @@ class Tally:
     def keep(self, document: Document) -> None:
         """Counts a document that is kept."""
         self.kept += 1
-        self.words += len(document.words)
+        self.words += len(document.text.split())
         self.bytes += len(document.text.encode())
         self.pii.update(document.meta.get("pii", {}))
         self.languages[document.meta.get("language", "")] += 1
