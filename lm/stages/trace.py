@@ -84,13 +84,16 @@ def _curated(paths: dict[str, str], rows: Any) -> dict[str, dict[str, Any]]:
 def _rules(directory: Path) -> str:
     """Returns the steps that every document of a curation went through, in their order, each with its limits."""
     from lm.common import manifest
+    from lm.data.curate.steps import PIVOT
 
     config = manifest.read(directory).config
     said = []
     for step in config["steps"]:
         own = {key.removeprefix(f"{step}."): value for key, value in config.items() if key.startswith(f"{step}.")}
-        limits = ", ".join(f"{k}={v:g}" for k, v in own.items() if k.startswith(("min", "max")) and v is not None)
-        said.append(f"{step} ({limits})" if limits else step)
+        limits = {key: value for key, value in own.items() if key.split("_")[0] in ("min", "max") and value is not None}
+        if step == PIVOT:  # whose limits are off at 0
+            limits = {key: value for key, value in limits.items() if value}
+        said.append(f"{step} ({', '.join(f'{key}={value:g}' for key, value in limits.items())})" if limits else step)
     return ", ".join(said)
 
 
