@@ -33,6 +33,8 @@ _NOISE = re.compile(
     r"(?:read|see|learn) more\b.{0,40}$|was this (?:page|article) helpful",
     re.IGNORECASE,
 )
+_LEAVING = re.compile(r"\b(?:unsubscribe|abbestellen|se désabonner|darse de baja|отписаться)\b", re.IGNORECASE)
+_PRICE = re.compile(r"(?:[£$€¥₹]|[A-Z]{3} )\s?\d[\d.,]*|\d[\d.,]*\s?(?:[£$€₽円]|EUR|USD|GBP|CHF|zł|kr|руб)\.?")
 _CONTAINERS = names("html body main article section div td center form blockquote details figure header hgroup")
 _ITEMS = frozenset(("li", "dt", "dd", "td", "th", "caption", "summary", "figcaption", "pre"))
 _LETTERS = re.compile(r"\W+")
@@ -95,7 +97,9 @@ def _is_label(block: Block) -> bool:
     """True of lines about the text: dates, counts, copyright, invitations to share."""
     if not block.size:
         return True
-    if block.size > _LABEL_SIZE or block.tag in _ITEMS or block.tag in HEADINGS:
+    if block.linked and block.size <= _LABEL_SIZE and _LEAVING.search(block.text):
+        return True
+    if block.size > _LABEL_SIZE or block.tag in _ITEMS or block.tag in HEADINGS or _PRICE.fullmatch(block.text):
         return False
     if block.asks or 2 * block.linked > block.size or _NOISE.match(block.text):
         return True
