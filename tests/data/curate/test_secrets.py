@@ -152,7 +152,7 @@ eyJ is how a JSON object begins in base64
 AKIA is a prefix
 max_tokens = 4096
 token_count: 1234567890123456
-pwd = "var/work/project1/src"
+pwd = "/srv/ann/projects/one/src"
 npm_config_registry = 1""".splitlines()
 
 
