@@ -30,7 +30,7 @@ from lm.data.shards import order
 from lm.data.tokenizer.bpe import BPE, words
 from lm.infer.sampling import Sampling
 from lm.model import cost
-from lm.model.roles import ROLES, is_stacked, role_of
+from lm.model.roles import ROLES, Role, is_stacked, role_of
 from lm.study import record, validation
 from lm.train import defaults, repetition, sizing
 from lm.train import run as runs
@@ -156,20 +156,21 @@ def _parameters(run: Run) -> Fact:
     for name, shape, count in cost.parameter_table(config):
         path = tuple(name.split("/"))
         role = role_of(path)
-        std = role.std(shape[int(is_stacked(path)) :], config)
-        start = "all 1" if std is None else f"{std:.4f}"
+        start = _start(role) if role.start else f"{role.std(shape[int(is_stacked(path)) :], config):.4f}"
         rows.append([name, " × ".join(map(str, shape)), f"{count:,}", start, role.group])
     return rows
 
 
-def _roles(run: Run) -> Fact:
-    def start(group: str, residual: bool) -> str:
-        if group == "vector":
-            return "all 1"
-        return "0.02" if group == "embedding" else "1/√fan-in" + (" / √2L" if residual else "")
+def _start(role: Role) -> str:
+    """Says how a parameter begins: in the words of what draws it, or by its standard deviation."""
+    if role.start is not None:
+        return (role.start.__doc__ or "").removeprefix("Starts ").split("\n")[0].rstrip(".")
+    return "0.02" if role.group == "embedding" else "1/√fan-in" + (" / √2L" if role.residual else "")
 
+
+def _roles(run: Run) -> Fact:
     return [
-        [name, ", ".join(role.axes), role.group, start(role.group, role.residual), "yes" if role.decay else "no"]
+        [name, ", ".join(role.axes), role.group, _start(role), "yes" if role.decay else "no"]
         for name, role in ROLES.items()
     ]
 

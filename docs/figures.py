@@ -20,7 +20,8 @@ from lm.data.curate.classify import linear, measure
 from lm.data.curate.dedup import PRESETS, MinHash
 from lm.data.shards import order
 from lm.data.tokenizer.bpe import BPE
-from lm.model.rope import rotate
+from lm.model.config import Rope
+from lm.model.rope import frequencies, rotate
 from lm.train import schedule
 from lm.train.optimizer import NEWTON_SCHULZ, NEWTON_SCHULZ_ROUNDS
 
@@ -123,11 +124,11 @@ def mask(run: Run, figure: Figure) -> None:
 
 def rotary(run: Run, figure: Figure) -> None:
     """Left: a slow and a fast pair turned by their position. Right: how alike two equal vectors stay with distance."""
-    theta, width = run.model.config.rope_theta, 64
+    theta, width = run.model.config.rope.theta, 64
     left, right = figure.subplots(1, 2, width_ratios=(1, 1.5))
     places = jnp.arange(256)
     ones = jnp.ones((1, len(places), 1, width)) / np.sqrt(width)
-    turned = np.asarray(rotate(ones, places[None], theta))[0, :, 0]
+    turned = np.asarray(rotate(ones, places[None], frequencies(Rope(), width, theta, 1.0)))[0, :, 0]
     for pair, color in ((0, BLUE), (8, RED)):
         x, y = turned[:7, pair], turned[:7, pair + width // 2]
         left.plot(x, y, "o", color=color, ms=4)

@@ -1,6 +1,6 @@
 """Snippets: code quoted from the source by dotted name, cut out with `ast` whenever the handbook is built.
 
-A name is a module (its docstring is quoted) or something in one: `lm.model.layers.Block`, `lm.train.step._split`,
+A name is a module (its docstring is quoted) or something in one: `lm.model.block.Block`, `lm.train.step._split`,
 `lm.train.step.make_step.step`, `lm.model.roles.ROLES`.
 """
 

@@ -193,6 +193,8 @@ def _parse(key: str, text: str, kind: type) -> Any:
         value = int(value)  # so that 1e6 is a number of tokens
     if kind is tuple and isinstance(value, list):
         value = tuple(value)
+    if kind is object:  # a key of several types, checked by whoever takes it
+        return value
     if not isinstance(value, kind) or (kind is not bool and isinstance(value, bool)):
         raise UserError(f"config.{key}={text}: expected {kind.__name__}, got {type(value).__name__}")
     return value

@@ -27,6 +27,8 @@ RULES: dict[str, tuple[str, ...]] = {
     "heads": ("tensor",),
     "kv_heads": ("tensor",),
     "head_width": (),
+    "positions": (),
+    "pair": (),
     "mlp": ("tensor",),
     "vocab": ("tensor",),
     "layers": (),

@@ -22,7 +22,7 @@ from lm.infer.sampling import Sampling
 from lm.model import cache as kv
 from lm.model.cache import Cache
 from lm.model.config import ModelConfig
-from lm.model.decoder import Decoder
+from lm.model.decoder import Decoder, Hidden
 
 
 def stream(
@@ -113,22 +113,22 @@ def _draw(sampling: Sampling, vocab_size: int | None, logits_BV: jax.Array, key:
 @partial(jax.jit, static_argnums=0)
 def _read(
     model: ModelConfig, params: Any, tokens_BT: jax.Array, segments_BT: jax.Array, positions_BT: jax.Array
-) -> tuple[jax.Array, Cache]:
+) -> tuple[jax.Array, Cache | None]:
     cache = kv.empty(model, tokens_BT.shape[0], tokens_BT.shape[1] + model.max_seq_len)  # padding takes slots too
-    h_BTD, cache = _hidden(model, params, tokens_BT, segments_BT, positions_BT, cache)
-    return _logits(model, params, h_BTD[:, -1:]), cache
+    hidden = _hidden(model, params, tokens_BT, segments_BT, positions_BT, cache)
+    return _logits(model, params, hidden.h_BTD[:, -1:]), hidden.cache
 
 
 @partial(jax.jit, static_argnums=0, donate_argnums=4)
 def _advance(
     model: ModelConfig, params: Any, token_B: jax.Array, position_B: jax.Array, cache: Cache
-) -> tuple[jax.Array, Cache]:
+) -> tuple[jax.Array, Cache | None]:
     ones_B1 = jnp.ones((token_B.shape[0], 1), jnp.int32)
-    h_BTD, cache = _hidden(model, params, token_B[:, None], ones_B1, position_B[:, None], cache)
-    return _logits(model, params, h_BTD), cache
+    hidden = _hidden(model, params, token_B[:, None], ones_B1, position_B[:, None], cache)
+    return _logits(model, params, hidden.h_BTD), hidden.cache
 
 
-def _hidden(model: ModelConfig, params: Any, *places: Any) -> tuple[jax.Array, Cache]:
+def _hidden(model: ModelConfig, params: Any, *places: Any) -> Hidden:
     tokens_BT, segments_BT, positions_BT, cache = places
     return Decoder(model).apply(
         {"params": params}, tokens_BT, segments_BT, positions_BT, cache=cache, method=Decoder.hidden

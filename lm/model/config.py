@@ -1,23 +1,98 @@
-"""The architecture as a frozen value: everything the decoder does follows from a `ModelConfig`."""
+"""The architecture as a frozen value: everything the decoder does follows from a `ModelConfig`.
+
+Some keys are *per layer*: one value for all layers, or a tuple that repeats over them. `window=(4096, 0)` slides in
+every other layer; `position=("rope", "rope", "rope", "none")` leaves every fourth one without a position code. What
+the layers of one period are is worked out here (`ModelConfig.stacks`) and nowhere else.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, fields
-from typing import Any, Literal, get_args
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields, is_dataclass
+from functools import cached_property
+from typing import Any, Literal, TypeAlias, TypeVar, get_args
 
 from lm.common.errors import UserError
 
-Remat = Literal["none", "dots", "block"]
+T = TypeVar("T")
+PerLayer: TypeAlias = T | tuple[T, ...]
+
+Mixer = Literal["attention"]
+Feedforward = Literal["swiglu", "geglu", "geglu_tanh", "reglu", "silu", "gelu", "gelu_tanh", "relu", "relu2", "none"]
+NormKind = Literal["rms", "layer", "tanh", "none"]
+NormScale = Literal["weight", "one_plus", "none"]
+NormPlacement = Literal["pre", "post", "output", "sandwich"]
+Residual = Literal["sequential", "parallel", "parallel_shared"]
+Position = Literal["rope", "alibi", "none"]
+PositionEmbedding = Literal["none", "learned", "sinusoidal"]
+RopeScaling = Literal["none", "linear", "ntk", "llama3", "yarn"]
+QKNorm = Literal["none", "head", "full"]
+AttentionGate = Literal["none", "head", "element"]
 AttentionBackend = Literal["xla"]
+Remat = Literal["none", "dots", "block"]
+Dtype = Literal["float32", "bfloat16"]
+
+
+@dataclass(frozen=True)
+class Rope:
+    """Rotary position embedding and the ways to stretch it; `theta` and `factor` are per layer.
+
+    `attention_factor` multiplies cosines and sines under YaRN; 0 stands for its own 0.1 ln(factor) + 1.
+    """
+
+    theta: PerLayer[float] = 10_000.0
+    fraction: float = 1.0
+    scaling: RopeScaling = "none"
+    factor: PerLayer[float] = 1.0
+    original_len: int = 0
+    low_frequency_factor: float = 1.0
+    high_frequency_factor: float = 4.0
+    beta_fast: float = 32.0
+    beta_slow: float = 1.0
+    attention_factor: float = 0.0
+    truncate: bool = True
+
+
+@dataclass(frozen=True)
+class Layer:
+    """What one layer is: the per-layer keys, resolved."""
+
+    mixer: str
+    mlp: str
+    window: int
+    position: str
+    theta: float
+    factor: float
+
+    @property
+    def attends(self) -> bool:
+        """Whether the mixer looks back at keys, rather than carrying a state."""
+        return self.mixer == "attention"
+
+
+@dataclass(frozen=True)
+class Stack:
+    """Like layers whose parameters are stored stacked: layers `first`, `first + step`, … of the model."""
+
+    name: str
+    layer: Layer
+    first: int
+    step: int
+    count: int
+
+    @property
+    def numbers(self) -> range:
+        """The layers it holds, by their number in the model."""
+        return range(self.first, self.first + self.step * self.count, self.step)
 
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """A decoder-only transformer: pre-norm RMSNorm, RoPE, grouped-query attention, SwiGLU.
+    """A decoder-only language model; the defaults are a Llama: pre-norm RMSNorm, RoPE, grouped queries, SwiGLU.
 
-    The first group of fields is the architecture and shapes the parameters; the second says how it is
-    computed and changes no result beyond rounding.
+    All but the last group of fields is the architecture; the last says how it is computed and changes no result
+    beyond rounding. Each key is explained in `lm.train.defaults.model`.
     """
 
     vocab_size: int
@@ -28,17 +103,48 @@ class ModelConfig:
     d_ff: int
     head_width: int
     max_seq_len: int
-    rope_theta: float = 10_000.0
+
+    mixer: PerLayer[Mixer] = "attention"
+    mlp: PerLayer[Feedforward] = "swiglu"
+    mlp_bias: bool = False
+
+    norm: NormKind = "rms"
+    norm_scale: NormScale = "weight"
+    norm_bias: bool = False
     norm_epsilon: float = 1e-6
+    norm_placement: NormPlacement = "pre"
+    final_norm: bool = True
+    residual: Residual = "sequential"
+    residual_scale: float = 1.0
+    value_residual: bool = False
+
+    window: PerLayer[int] = 0
+    qkv_bias: bool = False
+    o_bias: bool = False
+    qk_norm: QKNorm = "none"
+    attention_scale: float = 0.0
+    attention_softcap: float = 0.0
+    attention_sinks: bool = False
+    attention_gate: AttentionGate = "none"
+
+    position: PerLayer[Position] = "rope"
+    position_embedding: PositionEmbedding = "none"
+    rope: Rope = field(default_factory=Rope)
+
+    embedding_scale: float = 1.0
     tie_embeddings: bool = True
+    head_bias: bool = False
+    logit_scale: float = 1.0
+    logit_softcap: float = 0.0
     dropout: float = 0.0
 
-    attention: AttentionBackend = "xla"
+    attention_backend: AttentionBackend = "xla"
     scan_layers: bool = True
     remat: Remat = "none"
-    dtype: Literal["float32", "bfloat16"] = "float32"
+    dtype: Dtype = "float32"
 
     def __post_init__(self) -> None:
+        _check_types(self, "model")
         for name in ("vocab_size", "n_layers", "n_heads", "n_kv_heads", "d_model", "d_ff", "head_width", "max_seq_len"):
             if getattr(self, name) < 1:
                 raise UserError(f"model.{name}={getattr(self, name)}: must be at least 1")
@@ -48,17 +154,209 @@ class ModelConfig:
                 f"model.n_kv_heads={self.n_kv_heads} does not divide model.n_heads={self.n_heads}; "
                 f"use one of {', '.join(divisors)}"
             )
-        if self.head_width % 2:
-            raise UserError(f"model.head_width={self.head_width}: RoPE rotates pairs, so it must be even")
         if not 0.0 <= self.dropout < 1.0:
             raise UserError(f"model.dropout={self.dropout}: must be in [0, 1)")
-        for name, choices in (("attention", AttentionBackend), ("remat", Remat)):
-            if getattr(self, name) not in get_args(choices):
-                raise UserError(f"model.{name}={getattr(self, name)}: choose one of {', '.join(get_args(choices))}")
-        if self.dtype not in ("float32", "bfloat16"):
-            raise UserError(f"model.dtype={self.dtype}: choose float32 or bfloat16")
+        for name in ("attention_scale", "attention_softcap", "logit_softcap"):
+            if getattr(self, name) < 0:
+                raise UserError(f"model.{name}={getattr(self, name)}: must be positive, or 0 for none of its own")
+        _check_pattern(self)
+        _check_unused(self)
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> ModelConfig:
-        """Builds a config from resolved values, taking only the architecture's own keys."""
-        return cls(**{field.name: values[field.name] for field in fields(cls)})
+        """Builds a config from resolved values, taking only the architecture's own keys; lists become tuples."""
+        return _build(cls, values)
+
+    @cached_property
+    def layers(self) -> tuple[Layer, ...]:
+        """Every layer of the model, in order."""
+        return tuple(
+            Layer(
+                mixer=_at(self.mixer, i),
+                mlp=_at(self.mlp, i),
+                window=_at(self.window, i),
+                position=_at(self.position, i),
+                theta=_at(self.rope.theta, i),
+                factor=_at(self.rope.factor, i),
+            )
+            for i in range(self.n_layers)
+        )
+
+    @cached_property
+    def n_lead(self) -> int:
+        """How many layers stand before the repeating pattern, each a stack of its own."""
+        return 0
+
+    @cached_property
+    def period(self) -> int:
+        """How many layers the repeating pattern has."""
+        body = self.layers[self.n_lead :]
+        return next(
+            (p for p in range(1, len(body)) if all(a == b for a, b in zip(body, body[p:], strict=False))), len(body)
+        )
+
+    @cached_property
+    def stacks(self) -> tuple[Stack, ...]:
+        """How the layers are stored: `lead_i` alone, then `block_i` holding the i-th of each period.
+
+        The layers need not fill the last period; the first few stacks are then one longer than the rest.
+        """
+        lead = [Stack(f"lead_{i}", self.layers[i], i, 1, 1) for i in range(self.n_lead)]
+        body = self.n_layers - self.n_lead
+        blocks = [
+            Stack(
+                f"block_{i}", self.layers[self.n_lead + i], self.n_lead + i, self.period, -(-(body - i) // self.period)
+            )
+            for i in range(min(self.period, body))
+        ]
+        return (*lead, *blocks)
+
+    def place(self, number: int) -> tuple[str, int]:
+        """Returns the stack that holds a layer, and where in it."""
+        if number < self.n_lead:
+            return f"lead_{number}", 0
+        repeat, i = divmod(number - self.n_lead, self.period)
+        return f"block_{i}", repeat
+
+
+# Keys that are one value or a tuple that repeats over the layers.
+PER_LAYER = ("mixer", "mlp", "window", "position", "rope.theta", "rope.factor")
+
+
+def _at(value: Any, layer: int) -> Any:
+    return value[layer % len(value)] if isinstance(value, tuple) else value
+
+
+def _build(cls: Any, values: Mapping[str, Any]) -> Any:
+    """Builds a (nested) config dataclass from plain values; keys that are not there keep their defaults."""
+    given: dict[str, Any] = {}
+    for item in fields(cls):
+        if item.name in values:
+            value = values[item.name]
+            nested = item.default_factory if isinstance(item.default_factory, type) else None
+            if nested is not None and is_dataclass(nested):
+                value = _build(nested, value)
+            given[item.name] = tuple(value) if isinstance(value, list) else value
+    return cls(**given)
+
+
+def _check_types(config: Any, prefix: str) -> None:
+    """Checks each field against the type of its annotation: a number, a switch, or one of the choices."""
+    for item in fields(config):
+        name, value = f"{prefix}.{item.name}", getattr(config, item.name)
+        if is_dataclass(value):
+            _check_types(value, name)
+            continue
+        annotation = str(item.type)
+        per_layer = annotation.startswith("PerLayer[")
+        kind = annotation.removeprefix("PerLayer[").removesuffix("]")
+        if isinstance(value, tuple) and not (per_layer and value):
+            raise UserError(f"{name}={value}: one value for all layers, not a tuple")
+        for one in value if isinstance(value, tuple) else (value,):
+            _check_value(name, one, kind)
+
+
+def _check_value(name: str, value: Any, kind: str) -> None:
+    if kind == "bool":
+        right = isinstance(value, bool)
+    elif kind == "int":
+        right = isinstance(value, int) and not isinstance(value, bool) and value >= 0
+    elif kind == "float":
+        right = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    else:
+        choices = get_args(globals()[kind])
+        if value not in choices:
+            raise UserError(f"{name}={value}: choose one of {', '.join(map(str, choices))}")
+        return
+    if not right:
+        wanted = {"bool": "True or False", "int": "a whole number that is not negative", "float": "a number"}[kind]
+        raise UserError(f"{name}={value}: expected {wanted}")
+
+
+def _check_pattern(c: ModelConfig) -> None:
+    """Refuses combinations of layers that cannot be computed."""
+    if not all(layer.theta > 0 and layer.factor > 0 for layer in c.layers):
+        raise UserError(f"model.rope.theta={c.rope.theta}, model.rope.factor={c.rope.factor}: must be positive")
+    if uses_rope(c):
+        if not 0 < c.rope.fraction <= 1:
+            raise UserError(f"model.rope.fraction={c.rope.fraction}: must be in (0, 1]")
+        if rotary_width(c) % 2 or not rotary_width(c):
+            raise UserError(
+                f"model.head_width={c.head_width}: RoPE rotates pairs, so model.rope.fraction of it must be even"
+            )
+        if c.rope.scaling in ("llama3", "yarn") and not c.rope.original_len:
+            raise UserError(
+                f"model.rope.original_len=0: model.rope.scaling={c.rope.scaling} needs the original context"
+            )
+    if c.norm_placement == "post" and c.residual != "sequential":
+        raise UserError(f"model.residual={c.residual}: a parallel block has no place for model.norm_placement=post")
+    if c.residual == "parallel_shared" and c.norm_placement == "output":
+        raise UserError("model.residual=parallel_shared: model.norm_placement=output norms no input to share")
+    if c.residual != "sequential" and any(layer.mlp == "none" for layer in c.layers):
+        raise UserError(f"model.residual={c.residual}: needs an MLP beside the mixer, but model.mlp is none")
+    if c.value_residual and not all(layer.attends for layer in c.layers):
+        raise UserError("model.value_residual=True: every layer must attend; model.mixer says otherwise")
+
+
+def _check_unused(c: ModelConfig) -> None:
+    """Refuses keys that are set but would change nothing."""
+    attends = any(layer.attends for layer in c.layers)
+    needs = (
+        ("rope.", uses_rope(c), "no layer has model.position=rope"),
+        ("rope.factor", c.rope.scaling != "none", "model.rope.scaling is none"),
+        ("rope.original_len", c.rope.scaling in ("llama3", "yarn"), "model.rope.scaling is neither llama3 nor yarn"),
+        ("rope.low_frequency_factor", c.rope.scaling == "llama3", "model.rope.scaling is not llama3"),
+        ("rope.high_frequency_factor", c.rope.scaling == "llama3", "model.rope.scaling is not llama3"),
+        ("rope.beta_fast", c.rope.scaling == "yarn", "model.rope.scaling is not yarn"),
+        ("rope.beta_slow", c.rope.scaling == "yarn", "model.rope.scaling is not yarn"),
+        ("rope.attention_factor", c.rope.scaling == "yarn", "model.rope.scaling is not yarn"),
+        ("rope.truncate", c.rope.scaling == "yarn", "model.rope.scaling is not yarn"),
+        ("norm_bias", c.norm in ("layer", "tanh"), f"model.norm={c.norm} has no bias"),
+        ("norm_scale", c.norm != "none", "model.norm is none"),
+        ("norm_placement", c.norm != "none", "model.norm is none"),
+        ("head_bias", not c.tie_embeddings, "model.tie_embeddings=True leaves no head of its own"),
+        ("mlp_bias", any(layer.mlp != "none" for layer in c.layers), "no layer has an MLP"),
+        ("window", attends, "no layer attends"),
+        ("position", attends, "no layer attends"),
+        ("qkv_bias", attends, "no layer attends"),
+        ("o_bias", attends, "no layer attends"),
+        ("qk_norm", attends, "no layer attends"),
+        ("attention_scale", attends, "no layer attends"),
+        ("attention_softcap", attends, "no layer attends"),
+        ("attention_sinks", attends, "no layer attends"),
+        ("attention_gate", attends, "no layer attends"),
+    )
+    defaults = ModelConfig.__dataclass_fields__
+    for key, used, why in needs:
+        if used:
+            continue
+        section, _, name = key.rpartition(".")
+        if section:
+            group = getattr(c, section)
+            names = [name] if name else [item.name for item in fields(group)]
+            changed = [(f"{section}.{n}", getattr(group, n)) for n in names if getattr(group, n) != _default(group, n)]
+        else:
+            changed = [(name, getattr(c, name))] if getattr(c, name) != defaults[name].default else []
+        for full, value in changed:
+            raise UserError(f"model.{full}={value}: would change nothing, as {why}; leave it out")
+
+
+def _default(group: Any, name: str) -> Any:
+    return type(group).__dataclass_fields__[name].default
+
+
+def uses_rope(c: ModelConfig) -> bool:
+    """Says whether any layer rotates its queries and keys."""
+    return any(layer.attends and layer.position == "rope" for layer in c.layers)
+
+
+def rotary_width(c: ModelConfig) -> int:
+    """Returns how many of a head's numbers are rotated."""
+    return int(c.head_width * c.rope.fraction)
+
+
+def pattern(values: Sequence[T]) -> PerLayer[T]:
+    """Returns a per-layer key in its shortest form: one value if all are alike, else the period that repeats."""
+    n = len(values)
+    p = next(p for p in range(1, n + 1) if all(values[i] == values[i % p] for i in range(n)))
+    return values[0] if p == 1 else tuple(values[:p])

@@ -5,6 +5,7 @@ Dims: B batch, T query time, S cache slots, D width, V vocabulary, L layers.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import flax.linen as nn
@@ -12,35 +13,59 @@ import jax
 import jax.numpy as jnp
 
 from lm.common.mesh import constrain
-from lm.model import cache as kv
+from lm.model import cache as caches
 from lm.model.attention import Places
+from lm.model.block import Block
 from lm.model.cache import Cache
-from lm.model.config import ModelConfig
-from lm.model.layers import Block, Context, Linear, RMSNorm, dropout
+from lm.model.config import ModelConfig, Stack
+from lm.model.context import Aux, Context, MixerCache, Stream, dropout
+from lm.model.linear import Linear
+from lm.model.norms import Norm
+from lm.model.positions import sinusoids
 from lm.model.roles import initialise
 
 EMBEDDING_SITE = 2  # blocks use dropout sites 0 and 1
 
 
+class Hidden(NamedTuple):
+    """What `unembed` turns into logits, `[B, T, D]`; the updated cache if one was given; what each stack reports."""
+
+    h_BTD: jax.Array
+    cache: Cache | None
+    aux: dict[str, Aux]
+
+
 class Output(NamedTuple):
-    """Logits `[B, T, V]` in float32, and the updated cache if one was given."""
+    """Logits `[B, T, V]` in float32; the updated cache if one was given; what each stack of layers reports."""
 
     logits_BTV: jax.Array
     cache: Cache | None
+    aux: dict[str, Aux]
 
 
 class Embedding(nn.Module):
-    """The token table, read by row going in and, where tied, as the output head."""
+    """The token table, read by row going in and, where tied, as the output head; and positions beside it."""
 
     cfg: ModelConfig
 
     def setup(self) -> None:
-        shape = (self.cfg.vocab_size, self.cfg.d_model)
-        self.table = self.param("table", lambda key: initialise("embed.table", shape, self.cfg, key))
+        c = self.cfg
+        self.table = self.param("table", lambda key: initialise("embed.table", (c.vocab_size, c.d_model), c, key))
+        if c.position_embedding == "learned":
+            shape = (c.max_seq_len, c.d_model)
+            self.positions = self.param("positions", lambda key: initialise("embed.positions", shape, c, key))
 
-    def __call__(self, tokens_BT: jax.Array) -> jax.Array:
+    def __call__(self, tokens_BT: jax.Array, positions_BT: jax.Array) -> jax.Array:
         """Looks up `[B, T, D]` in the compute dtype."""
-        return self.table[tokens_BT].astype(self.cfg.dtype)
+        c = self.cfg
+        x_BTD = self.table[tokens_BT].astype(c.dtype)
+        if c.embedding_scale != 1.0:
+            x_BTD *= jnp.asarray(c.embedding_scale, c.dtype)
+        if c.position_embedding == "learned":
+            x_BTD += self.positions[positions_BT].astype(c.dtype)
+        elif c.position_embedding == "sinusoidal":
+            x_BTD += sinusoids(positions_BT, c.d_model).astype(c.dtype)
+        return x_BTD
 
     def logits(self, x_BTD: jax.Array) -> jax.Array:
         """Scores each `[D]` vector against every row of the table: `[B, T, V]`."""
@@ -50,46 +75,80 @@ class Embedding(nn.Module):
 
 
 class Layers(nn.Module):
-    """The blocks, stored stacked on a leading layer axis whether they run scanned or unrolled."""
+    """The blocks, stored stacked by their place in the layer pattern whether they run scanned or unrolled."""
 
     cfg: ModelConfig
 
     @nn.compact
-    def __call__(self, x_BTD: jax.Array, context: Context, cache: Cache | None) -> tuple[jax.Array, Cache | None]:
-        """Runs all layers; the cache's slots must already be placed by the caller."""
+    def __call__(
+        self, stream: Stream, context: Context, cache: dict[str, MixerCache] | None
+    ) -> tuple[jax.Array, dict[str, MixerCache] | None, dict[str, Aux]]:
+        """Runs all layers; returns `[B, T, D]`, the stacks' updated mixer caches and what their layers report."""
         c = self.cfg
-        block = Block(c, parent=None)
+        params = {s.name: self.param(s.name, lambda key, s=s: _init_stack(c, s, key)) for s in c.stacks}
+        blocks = {s.name: _runner(c, s) for s in c.stacks}
+        entries = {name: (params[name], None if cache is None else cache[name]) for name in params}
+        wholes = (c.n_layers - c.n_lead) // c.period if c.scan_layers else 0
 
-        def init_stack(key: jax.Array) -> Any:
-            sample_BTD = jnp.zeros((1, 1, c.d_model), c.dtype)
-            places = Places(jnp.ones((1, 1), jnp.int32), jnp.zeros((1, 1), jnp.int32))
-            init = lambda k: block.init(k, sample_BTD, Context(places))["params"]  # noqa: E731
-            return jax.vmap(init)(jax.random.split(key, c.n_layers))
+        def run(stream: Stream, numbers: Sequence[Any], entries: dict[str, Any]) -> tuple[Stream, dict[str, Any]]:
+            """Runs one layer of each of `entries`; returns what each keeps and reports."""
+            made = {}
+            for (name, (parameters, cached)), number in zip(entries.items(), numbers, strict=True):
+                stream, kept, aux = blocks[name](parameters, stream, context._replace(layer=number), cached)
+                made[name] = (kept, aux)
+            return stream, made
 
-        def layer(x_BTD: jax.Array, xs: tuple[Any, jax.Array, Any]) -> tuple[jax.Array, Any]:
-            params, number, cached = xs
-            return block.apply({"params": params}, x_BTD, context._replace(layer=number), cached)
+        def run_one(stream: Stream, number: int, written: dict[str, list[Any]]) -> Stream:
+            name, at = c.place(number)
+            one = {name: jax.tree.map(lambda a: a[at], entries[name])}
+            stream, made = run(stream, [number], one)
+            written[name].append(jax.tree.map(lambda a: a[None], made[name]))
+            return stream
 
-        layer = _rematerialised(layer, c.remat, scanned=c.scan_layers)
-        cached = (cache.k_LBSKN, cache.v_LBSKN) if cache is not None else None
-        xs: Any = (self.param("block_0", init_stack), jnp.arange(c.n_layers), cached)
-        if c.scan_layers:
-            x_BTD, written = jax.lax.scan(layer, x_BTD, xs)
-        else:
-            outputs = []
-            for i in range(c.n_layers):
-                x_BTD, output = layer(x_BTD, jax.tree.map(lambda a, i=i: a[i], xs))
-                outputs.append(output)
-            written = jax.tree.map(lambda *a: jnp.stack(a), *outputs)
-        return x_BTD, cache if cache is None else cache._replace(k_LBSKN=written[0], v_LBSKN=written[1])
+        written: dict[str, list[Any]] = {s.name: [] for s in c.stacks}
+        for number in range(c.n_lead):
+            stream = run_one(stream, number, written)
+        if wholes:
+            body = [s for s in c.stacks if s.first >= c.n_lead]
+            scanned = {s.name: jax.tree.map(lambda a: a[:wholes], entries[s.name]) for s in body}
+            firsts = jnp.arange(c.n_lead, c.n_lead + wholes * c.period).reshape(wholes, c.period)
+            stream, made = jax.lax.scan(lambda x, xs: run(x, list(xs[0]), xs[1]), stream, (firsts, scanned))
+            for name, stacked in made.items():
+                written[name].append(stacked)
+        for number in range(c.n_lead + wholes * c.period, c.n_layers):
+            stream = run_one(stream, number, written)
+        joined = {name: jax.tree.map(lambda *a: jnp.concatenate(a), *parts) for name, parts in written.items()}
+        kept = None if cache is None else {name: kept for name, (kept, _) in joined.items()}
+        return stream.x_BTD, kept, {name: aux for name, (_, aux) in joined.items() if aux}
 
 
-def _rematerialised(layer: Any, remat: str, *, scanned: bool) -> Any:
-    """Wraps a layer so that its backward pass recomputes all of it (`block`) or all but its products (`dots`)."""
-    if remat == "none":
-        return layer
-    policy = jax.checkpoint_policies.dots_with_no_batch_dims_saveable if remat == "dots" else None
-    return jax.checkpoint(layer, policy=policy, prevent_cse=not scanned)  # a scan's body cannot be merged with another
+def _init_stack(cfg: ModelConfig, stack: Stack, key: jax.Array) -> Any:
+    """Draws the parameters of like layers, with a key for each, stacked."""
+    x_BTD = jnp.zeros((1, 1, cfg.d_model), cfg.dtype)
+    places = Places(jnp.ones((1, 1), jnp.int32), jnp.zeros((1, 1), jnp.int32))
+    block, stream = Block(cfg, stack.layer, parent=None), begin(cfg, x_BTD)
+    return jax.vmap(lambda k: block.init(k, stream, Context(places))["params"])(jax.random.split(key, stack.count))
+
+
+def _runner(cfg: ModelConfig, stack: Stack) -> Any:
+    """Returns one block as a function whose backward pass recomputes all of it (`block`) or all but its products."""
+    block = Block(cfg, stack.layer, parent=None)
+
+    def run(params: Any, stream: Stream, context: Context, cached: MixerCache | None) -> Any:
+        return block.apply({"params": params}, stream, context, cached)
+
+    if cfg.remat == "none":
+        return run
+    policy = jax.checkpoint_policies.dots_with_no_batch_dims_saveable if cfg.remat == "dots" else None
+    return jax.checkpoint(run, policy=policy, prevent_cse=not cfg.scan_layers)  # a scan's body meets no other
+
+
+def begin(cfg: ModelConfig, x_BTD: jax.Array) -> Stream:
+    """Returns the stream that enters the first layer."""
+    if not cfg.value_residual:
+        return Stream(x_BTD)
+    shape = (*x_BTD.shape[:2], cfg.n_kv_heads, cfg.head_width)
+    return Stream(x_BTD, jnp.zeros(shape, cfg.dtype))
 
 
 class Decoder(nn.Module):
@@ -98,11 +157,13 @@ class Decoder(nn.Module):
     cfg: ModelConfig
 
     def setup(self) -> None:
-        self.embed = Embedding(self.cfg)
-        self.layers = Layers(self.cfg)
-        self.final_norm = RMSNorm(self.cfg)
-        if not self.cfg.tie_embeddings:
-            self.head = Linear(self.cfg, (self.cfg.d_model, self.cfg.vocab_size), out_dtype="float32")
+        c = self.cfg
+        self.embed = Embedding(c)
+        self.layers = Layers(c)
+        if c.final_norm:
+            self.final_norm = Norm(c)
+        if not c.tie_embeddings:
+            self.head = Linear(c, (c.d_model, c.vocab_size), c.head_bias, out_dtype="float32")
 
     def __call__(
         self,
@@ -120,10 +181,10 @@ class Decoder(nn.Module):
             segments_BT: document of each token within its row, 0 for padding; all one document if left out.
             positions_BT: position of each token within its document; 0 to T-1 if left out.
             dropout_keys_B: one PRNG key a row; no dropout if left out.
-            cache: earlier tokens' keys and values; this call's are added to it.
+            cache: what was kept of earlier tokens; this call's are added to it.
         """
-        h_BTD, cache = self.hidden(tokens_BT, segments_BT, positions_BT, dropout_keys_B=dropout_keys_B, cache=cache)
-        return Output(self.unembed(h_BTD), cache)
+        hidden = self.hidden(tokens_BT, segments_BT, positions_BT, dropout_keys_B=dropout_keys_B, cache=cache)
+        return Output(self.unembed(hidden.h_BTD), hidden.cache, hidden.aux)
 
     def hidden(
         self,
@@ -133,32 +194,33 @@ class Decoder(nn.Module):
         *,
         dropout_keys_B: jax.Array | None = None,
         cache: Cache | None = None,
-    ) -> tuple[jax.Array, Cache | None]:
-        """Returns the normed `[B, T, D]` that `unembed` turns into logits, and the updated cache."""
+    ) -> Hidden:
+        """Runs all but the head."""
         if segments_BT is None:
             segments_BT = jnp.ones_like(tokens_BT)
         if positions_BT is None:
             positions_BT = jnp.broadcast_to(jnp.arange(tokens_BT.shape[1]), tokens_BT.shape)
         context = Context(Places(segments_BT, positions_BT), dropout_keys_B)
         if cache is not None:
-            slots = Places(
-                kv.write(cache.segments_BS, segments_BT, cache.length),
-                kv.write(cache.positions_BS, positions_BT, cache.length),
-            )
-            context = context._replace(slots=slots, start=cache.length)
-            cache = cache._replace(
-                segments_BS=slots.segments_BT,
-                positions_BS=slots.positions_BT,
-                length=cache.length + tokens_BT.shape[1],
-            )
-        x_BTD = constrain(self.embed(tokens_BT), ("batch", "time", "embed_activation"))
+            start = cache.length
+            cache, slots = caches.place(cache, context.places)
+            context = context._replace(slots=slots, start=start)
+        x_BTD = constrain(self.embed(tokens_BT, positions_BT), ("batch", "time", "embed_activation"))
         x_BTD = dropout(x_BTD, self.cfg.dropout, context, site=EMBEDDING_SITE)
-        x_BTD, cache = self.layers(x_BTD, context, cache)
-        return self.final_norm(x_BTD), cache
+        x_BTD, layers, aux = self.layers(begin(self.cfg, x_BTD), context, None if cache is None else cache.layers)
+        if cache is not None:
+            assert layers is not None
+            cache = cache._replace(layers=layers)
+        return Hidden(self.final_norm(x_BTD) if self.cfg.final_norm else x_BTD, cache, aux)
 
     def unembed(self, h_BTD: jax.Array) -> jax.Array:
         """Returns float32 logits `[B, T, V]`."""
-        logits_BTV = self.embed.logits(h_BTD) if self.cfg.tie_embeddings else self.head(h_BTD)
+        c = self.cfg
+        logits_BTV = self.embed.logits(h_BTD) if c.tie_embeddings else self.head(h_BTD)
+        if c.logit_scale != 1.0:
+            logits_BTV *= c.logit_scale
+        if c.logit_softcap:
+            logits_BTV = c.logit_softcap * jnp.tanh(logits_BTV / c.logit_softcap)
         return constrain(logits_BTV, ("batch", "time", "vocab"))
 
 

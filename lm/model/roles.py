@@ -9,6 +9,7 @@ with depth (Radford et al., 2019).
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -18,7 +19,28 @@ import jax.numpy as jnp
 from lm.model.config import ModelConfig
 
 Group = Literal["matrix", "embedding", "vector"]
+Start = Callable[[tuple[int, ...], ModelConfig, jax.Array], jax.Array]
 EMBEDDING_STD = 0.02
+
+
+def zeros(shape: tuple[int, ...], cfg: ModelConfig, key: jax.Array) -> jax.Array:
+    """Starts at 0."""
+    return jnp.zeros(shape, jnp.float32)
+
+
+def ones(shape: tuple[int, ...], cfg: ModelConfig, key: jax.Array) -> jax.Array:
+    """Starts at 1."""
+    return jnp.ones(shape, jnp.float32)
+
+
+def halves(shape: tuple[int, ...], cfg: ModelConfig, key: jax.Array) -> jax.Array:
+    """Starts at 1/2."""
+    return jnp.full(shape, 0.5, jnp.float32)
+
+
+def unit_scale(shape: tuple[int, ...], cfg: ModelConfig, key: jax.Array) -> jax.Array:
+    """Starts so that a norm scales by 1, whether it stores the scale or what is added to 1."""
+    return (zeros if cfg.norm_scale == "one_plus" else ones)(shape, cfg, key)
 
 
 @dataclass(frozen=True)
@@ -26,12 +48,14 @@ class Role:
     """Everything that depends on what a parameter is.
 
     Attributes:
-        axes: logical axis of each dimension, mapped to mesh axes by `lm.common.mesh`.
+        axes: logical axis of each dimension, mapped to mesh axes by `lm.common.mesh`; a parameter of fewer
+            dimensions has the last of them.
         n_in: how many leading dimensions are contracted with the input (the fan-in); 0 for what is no matrix.
-        group: `matrix` (hidden matrices; Muon's), `embedding` (tables and heads) or `vector` (norms).
+        group: `matrix` (hidden matrices; Muon's), `embedding` (tables and heads) or `vector` (norms, biases).
         residual: whether the output is added to the residual stream.
         decay: whether weight decay applies (matrices only, Loshchilov & Hutter, 2019).
         lr_multiplier: factor on the learning rate.
+        start: draws the initial values where they are not normal with `std`.
     """
 
     axes: tuple[str, ...]
@@ -40,24 +64,38 @@ class Role:
     residual: bool = False
     decay: bool = True
     lr_multiplier: float = 1.0
+    start: Start | None = None
 
-    def std(self, shape: tuple[int, ...], cfg: ModelConfig) -> float | None:
-        """Returns the initial standard deviation for a parameter of `shape`; None means all ones."""
-        if self.group == "vector":
-            return None
+    def std(self, shape: tuple[int, ...], cfg: ModelConfig) -> float:
+        """Returns the initial standard deviation for a parameter of `shape` that is drawn normal."""
+        assert self.start is None
         if self.group == "embedding":
             return EMBEDDING_STD
         depth = math.sqrt(2 * cfg.n_layers) if self.residual else 1.0
         return 1.0 / (math.sqrt(math.prod(shape[: self.n_in])) * depth)
 
 
+def vector(*axes: str, start: Start) -> Role:
+    """Returns the role of a parameter that is no matrix: it does not decay, and Muon leaves it to AdamW."""
+    return Role(axes, 0, "vector", decay=False, start=start)
+
+
 ROLES: dict[str, Role] = {
     "embed.table": Role(("vocab", "embed"), 1, "embedding"),
-    "norm.scale": Role(("embed",), 0, "vector", decay=False),
+    "embed.positions": Role(("positions", "embed"), 1, "embedding"),
+    "norm.scale": vector("embed", start=unit_scale),
+    "norm.bias": vector("embed", start=zeros),
+    "norm.alpha": vector(start=halves),
     "q.kernel": Role(("embed", "heads", "head_width"), 1, "matrix"),
     "k.kernel": Role(("embed", "kv_heads", "head_width"), 1, "matrix"),
     "v.kernel": Role(("embed", "kv_heads", "head_width"), 1, "matrix"),
     "o.kernel": Role(("heads", "head_width", "embed"), 2, "matrix", residual=True),
+    "q_norm.scale": vector("heads", "head_width", start=unit_scale),
+    "k_norm.scale": vector("kv_heads", "head_width", start=unit_scale),
+    "head_gate.kernel": Role(("embed", "heads"), 1, "matrix"),
+    "element_gate.kernel": Role(("embed", "heads", "head_width"), 1, "matrix"),
+    "mixer.sinks": vector("heads", start=zeros),
+    "mixer.value_mix": vector("pair", start=halves),
     "gate.kernel": Role(("embed", "mlp"), 1, "matrix"),
     "up.kernel": Role(("embed", "mlp"), 1, "matrix"),
     "down.kernel": Role(("mlp", "embed"), 1, "matrix", residual=True),
@@ -65,18 +103,28 @@ ROLES: dict[str, Role] = {
 }
 
 
+def named(name: str) -> Role:
+    """Returns the role called `name`; a linear map's bias has its kernel's output axes and starts at 0."""
+    if name in ROLES:
+        return ROLES[name]
+    module, _, leaf = name.rpartition(".")
+    if leaf == "bias" and (kernel := ROLES.get(f"{module}.kernel")):
+        return vector(*kernel.axes[kernel.n_in :], start=zeros)
+    assert module.endswith("norm"), f"{name} has no row in the role table"
+    return ROLES[f"norm.{leaf}"]
+
+
 def role_of(path: tuple[str, ...]) -> Role:
     """Returns the role of the parameter at `path`, such as `("layers", "block_0", "mixer", "q", "kernel")`."""
-    module, leaf = path[-2:]
-    key = f"norm.{leaf}" if module.endswith("norm") else f"{module}.{leaf}"
-    assert key in ROLES, f"parameter {'/'.join(path)} has no row in the role table"
-    return ROLES[key]
+    return named(".".join(path[-2:]))
 
 
 def initialise(name: str, shape: tuple[int, ...], cfg: ModelConfig, key: jax.Array) -> jax.Array:
     """Draws a float32 parameter of `shape` for the role called `name`."""
-    std = ROLES[name].std(shape, cfg)
-    return jnp.ones(shape, jnp.float32) if std is None else std * jax.random.normal(key, shape, jnp.float32)
+    role = named(name)
+    if role.start is not None:
+        return role.start(shape, cfg, key)
+    return role.std(shape, cfg) * jax.random.normal(key, shape, jnp.float32)
 
 
 def path_names(path: tuple[Any, ...]) -> tuple[str, ...]:
@@ -89,13 +137,14 @@ def is_stacked(path: tuple[str, ...]) -> bool:
     return path[0] == "layers"
 
 
+def axes_of(path: tuple[str, ...], rank: int) -> tuple[str, ...]:
+    """Returns the logical name of each of the `rank` dimensions of the parameter at `path`."""
+    stacked = is_stacked(path)
+    axes, own = role_of(path).axes, rank - stacked
+    assert own <= len(axes), f"{'/'.join(path)}: axes {axes} for {own} dimensions"
+    return (("layers",) if stacked else ()) + axes[len(axes) - own :]
+
+
 def logical_axes(params: Any) -> Any:
     """Returns, for each parameter, the logical name of each of its dimensions."""
-
-    def axes(path: tuple[Any, ...], leaf: Any) -> tuple[str, ...]:
-        names = path_names(path)
-        result = (("layers",) if is_stacked(names) else ()) + role_of(names).axes
-        assert len(result) == len(leaf.shape), f"{'/'.join(names)}: axes {result} for shape {leaf.shape}"
-        return result
-
-    return jax.tree_util.tree_map_with_path(axes, params)
+    return jax.tree_util.tree_map_with_path(lambda path, leaf: axes_of(path_names(path), len(leaf.shape)), params)

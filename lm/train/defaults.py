@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from ml_collections import ConfigDict, config_dict
 
 from lm.common.errors import UserError
@@ -86,7 +88,10 @@ def is_smoke(arg: str) -> bool:
 
 
 def model() -> ConfigDict:
-    """Returns the `model` section; `size` is the dial from which unset shapes follow."""
+    """Returns the `model` section; `size` is the dial from which unset shapes follow.
+
+    Keys said to be per layer take one value, or a tuple that repeats over the layers.
+    """
     return ConfigDict(
         {
             "size": config_dict.placeholder(int),  # the dial: layers, from which all unset shapes follow
@@ -98,13 +103,57 @@ def model() -> ConfigDict:
             "head_width": config_dict.placeholder(int),  # unset: d_model over n_heads, or 64
             "max_seq_len": 256,  # tokens in a sequence
             "vocab_size": config_dict.placeholder(int),  # unset: the tokenizer's
-            "rope_theta": 10_000.0,  # base of the rotary positions' wavelengths
-            "norm_epsilon": 1e-6,  # added to the mean square under RMSNorm's root
+            "mixer": per_layer("attention"),  # what moves information between tokens; per layer
+            "mlp": per_layer(
+                "swiglu"
+            ),  # or geglu, geglu_tanh, reglu, silu, gelu, gelu_tanh, relu, relu2, none; per layer
+            "mlp_bias": False,  # biases in the feed-forward layers
+            "norm": "rms",  # or layer, tanh (dynamic tanh), none
+            "norm_scale": "weight",  # or one_plus: what is stored is added to 1; or none
+            "norm_bias": False,  # layer and tanh only
+            "norm_epsilon": 1e-6,  # added to the mean square under the norm's root
+            "norm_placement": "pre",  # what a branch reads; or post (the sum), output (what it writes), sandwich (both)
+            "final_norm": True,  # a norm before the head
+            "residual": "sequential",  # or side by side: parallel (a norm each), parallel_shared (one norm)
+            "residual_scale": 1.0,  # what a branch adds is multiplied by this
+            "value_residual": False,  # blend the first layer's values into every layer's
+            "window": per_layer(0),  # positions a query sees back, its own included; 0: all; per layer
+            "qkv_bias": False,  # biases of queries, keys and values
+            "o_bias": False,  # bias of attention's output
+            "qk_norm": "none",  # RMSNorm of queries and keys: head (each head) or full (all heads at once)
+            "attention_scale": 0.0,  # of scores; 0: one over the root of head_width
+            "attention_softcap": 0.0,  # bound of scores, by tanh; 0: none
+            "attention_sinks": False,  # a learned score for each head that brings no value
+            "attention_gate": "none",  # a sigmoid on what attention writes: head, or element
+            "position": per_layer("rope"),  # or alibi, none; per layer
+            "position_embedding": "none",  # added to the token's: learned, or sinusoidal
+            "rope": {
+                "theta": per_layer(10_000.0),  # base of the rotary positions' wavelengths; per layer
+                "fraction": 1.0,  # share of a head that is rotated
+                "scaling": "none",  # stretch to longer contexts: linear, ntk, llama3, yarn
+                "factor": per_layer(1.0),  # by how much; per layer
+                "original_len": 0,  # llama3, yarn: the context before it was stretched
+                "low_frequency_factor": 1.0,  # llama3: pairs with fewer turns in that context are divided
+                "high_frequency_factor": 4.0,  # llama3: pairs with more turns are left alone
+                "beta_fast": 32.0,  # yarn: pairs with more turns are left alone
+                "beta_slow": 1.0,  # yarn: pairs with fewer are divided
+                "attention_factor": 0.0,  # yarn: magnitude of the rotation; 0: 0.1 ln(factor) + 1
+                "truncate": True,  # yarn: round the borders to whole pairs
+            },
+            "embedding_scale": 1.0,  # the token's vector is multiplied by this
             "tie_embeddings": True,  # one table for input and output
+            "head_bias": False,  # a bias on the logits, where the head is its own
+            "logit_scale": 1.0,  # logits are multiplied by this
+            "logit_softcap": 0.0,  # and then bound, by tanh; 0: none
             "dropout": 0.0,  # share of activations left out in training
-            "attention": "xla",  # the only backend in this version
-            "scan_layers": True,  # compile one layer and loop over it, else all of them; the parameters are the same
+            "attention_backend": "xla",  # the only backend in this version
+            "scan_layers": True,  # compile one period of layers and loop over it, else all; the parameters are the same
             "remat": "none",  # or dots, block: what the backward pass computes again
             "dtype": config_dict.placeholder(str),  # of computation; parameters are float32; unset: by hardware
         }
     )
+
+
+def per_layer(value: Any) -> config_dict.FieldReference:
+    """Returns a key that takes one value, or a tuple of them; `ModelConfig` checks which."""
+    return config_dict.FieldReference(value, field_type=object)

@@ -67,8 +67,8 @@ def test_no_line_of_quoted_code_is_wider_than_the_page(handbook: SimpleNamespace
 @pytest.mark.parametrize(
     ("name", "why"),
     [
-        ("lm.model.layers.Blok", "lm/model/layers.py has no Blok"),
-        ("lm.model.layers.Block.call", "lm/model/layers.py has no call"),
+        ("lm.model.block.Blok", "lm/model/block.py has no Blok"),
+        ("lm.model.block.Block.call", "lm/model/block.py has no call"),
         ("nowhere.at.all", "no such module"),
     ],
 )

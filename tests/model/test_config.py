@@ -18,11 +18,11 @@ GOOD = {
     [
         ({"n_layers": 0}, "model.n_layers=0: must be at least 1"),
         ({"n_kv_heads": 3}, "model.n_kv_heads=3 does not divide model.n_heads=4; use one of 1, 2, 4"),
-        ({"head_width": 3}, "model.head_width=3: RoPE rotates pairs, so it must be even"),
+        ({"head_width": 3}, "model.head_width=3: RoPE rotates pairs, so model.rope.fraction of it must be even"),
         ({"dropout": 1.0}, "model.dropout=1.0: must be in [0, 1)"),
-        ({"attention": "flash"}, "model.attention=flash: choose one of xla"),
+        ({"attention_backend": "flash"}, "model.attention_backend=flash: choose one of xla"),
         ({"remat": "all"}, "model.remat=all: choose one of none, dots, block"),
-        ({"dtype": "float16"}, "model.dtype=float16: choose float32 or bfloat16"),
+        ({"dtype": "float16"}, "model.dtype=float16: choose one of float32, bfloat16"),
     ],
 )
 def test_refusals(change: dict, message: str) -> None:

@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 
 from lm.model import cache, cost, decoder
-from lm.model.attention import QUERY_BLOCK, Places, attend
+from lm.model.attention import Places, Scores, attend
+from lm.model.attention.xla import QUERY_BLOCK
 from lm.model.config import ModelConfig
-from lm.model.decoder import Decoder, Layers, Output
-from lm.model.layers import Context
+from lm.model.context import Context
+from lm.model.decoder import Decoder, Layers, Output, begin
 from lm.model.roles import path_names, role_of
 
 TOLERANCE = 2e-6
@@ -42,7 +43,7 @@ def test_no_position_sees_the_future(model_config: ModelConfig, params: dict) ->
     layers = Layers(model_config)
 
     def outputs(x_TD: jax.Array) -> jax.Array:
-        y_BTD, _ = layers.apply({"params": params["layers"]}, x_TD[None], Context(places), None)
+        y_BTD, _, _ = layers.apply({"params": params["layers"]}, begin(model_config, x_TD[None]), Context(places), None)
         return y_BTD[0].sum(axis=-1)
 
     x_TD = jax.random.normal(jax.random.key(2), (t, model_config.d_model))
@@ -149,10 +150,10 @@ def test_initial_spread_is_what_the_table_says() -> None:
     for path, leaf in jax.tree_util.tree_leaves_with_path(params):
         names = path_names(path)
         role = role_of(names)
-        std = role.std(leaf.shape[1:] if names[0] == "layers" else leaf.shape, cfg)
-        if std is None:
+        if role.start is not None:
             assert np.all(leaf == 1)
         else:
+            std = role.std(leaf.shape[1:] if names[0] == "layers" else leaf.shape, cfg)
             np.testing.assert_allclose(leaf.std(), std, rtol=0.05, err_msg="/".join(names))
             np.testing.assert_allclose(leaf.mean(), 0, atol=0.05 * std)
     first, second = params["layers"]["block_0"]["mixer"]["q"]["kernel"][:2]
@@ -197,7 +198,7 @@ def test_attention_matches_its_oracle(t: int) -> None:
     segments = np.sort(rng.integers(1, 4, (2, t)), axis=1)
     positions = np.array([[i - list(row).index(s) for i, s in enumerate(row)] for row in segments])
     places = Places(jnp.asarray(segments), jnp.asarray(positions))
-    out = attend(*map(jnp.asarray, (q, k, v)), places, places, aligned=True)
+    out = attend("xla", *map(jnp.asarray, (q, k, v)), places, places, Scores(scale=0.5), aligned=True)
     np.testing.assert_allclose(out, attention_oracle(q, k, v, segments, positions), atol=1e-6)
 
 

@@ -6,7 +6,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lm.model.rope import rotate
+from lm.model.config import Rope
+from lm.model.rope import frequencies, rotate
 
 
 def test_equals_complex_rotation() -> None:
@@ -16,14 +17,17 @@ def test_equals_complex_rotation() -> None:
     angle = np.asarray(positions_BT)[..., None, None] * 100.0 ** (-np.arange(4) / 4)
     turned = z * np.exp(1j * angle)
     expected = np.concatenate([turned.real, turned.imag], axis=-1)
-    np.testing.assert_allclose(rotate(x_BTHN, positions_BT, 100.0), expected, atol=1e-5)
+    np.testing.assert_allclose(rotate(x_BTHN, positions_BT, frequencies(Rope(), 8, 100.0, 1.0)), expected, atol=1e-5)
 
 
 def test_scores_depend_on_distance_alone() -> None:
     q, k = jax.random.normal(jax.random.key(1), (2, 1, 1, 1, 16))
 
     def score(query_at: int, key_at: int) -> float:
-        turned = (rotate(x, jnp.asarray([[at]]), 10_000.0) for x, at in ((q, query_at), (k, key_at)))
+        turned = (
+            rotate(x, jnp.asarray([[at]]), frequencies(Rope(), 16, 10_000.0, 1.0))
+            for x, at in ((q, query_at), (k, key_at))
+        )
         return float(jnp.sum(next(turned) * next(turned)))
 
     np.testing.assert_allclose(score(9, 4), score(105, 100), rtol=1e-4)

@@ -1,0 +1,66 @@
+"""One layer: a mixer and an MLP on a residual stream, in each published arrangement of norms.
+
+Dims: B batch, T time, D width.
+"""
+
+from __future__ import annotations
+
+import flax.linen as nn
+import jax
+
+from lm.common.mesh import constrain
+from lm.model.config import Layer, ModelConfig
+from lm.model.context import Aux, Context, MixerCache, Stream, dropout
+from lm.model.mixers import MIXERS
+from lm.model.mlp import MLP
+from lm.model.norms import Norm
+
+
+class Block(nn.Module):
+    """x + mixer(norm(x)), then x + mlp(norm(x)); or the norms elsewhere, or both branches at once.
+
+    `pre` norms what a branch reads (Xiong et al., 2020), `post` the sum (Vaswani et al., 2017), `output` what a
+    branch writes (OLMo 2), `sandwich` what it reads and what it writes (Gemma 2).
+    """
+
+    cfg: ModelConfig
+    layer: Layer
+
+    @nn.compact
+    def __call__(
+        self, stream: Stream, context: Context, cached: MixerCache | None = None
+    ) -> tuple[Stream, MixerCache | None, Aux]:
+        """Returns the stream after the layer, its mixer's updated cache (None without one), and what it reports."""
+        c = self.cfg
+        x_BTD = stream.x_BTD
+        aux: Aux = {}
+        read_BTD = self._read(x_BTD, "mixer_norm")
+        mixer = MIXERS[self.layer.mixer](c, self.layer, name="mixer")
+        mixed_BTD, stream, cached = mixer(read_BTD, stream, context, cached)
+        if c.residual == "sequential":
+            x_BTD = self._add(x_BTD, mixed_BTD, context, "mixer", site=0)
+            if self.layer.mlp != "none":
+                mlp_BTD, aux = self._feed_forward(self._read(x_BTD, "mlp_norm"), context)
+                x_BTD = self._add(x_BTD, mlp_BTD, context, "mlp", site=1)
+        else:
+            if c.residual == "parallel":
+                read_BTD = self._read(x_BTD, "mlp_norm")
+            mlp_BTD, aux = self._feed_forward(read_BTD, context)
+            x_BTD = self._add(x_BTD, mixed_BTD, context, "mixer", site=0)
+            x_BTD = self._add(x_BTD, mlp_BTD, context, "mlp", site=1)
+        return stream._replace(x_BTD=constrain(x_BTD, ("batch", "time", "embed_activation"))), cached, aux
+
+    def _feed_forward(self, x_BTD: jax.Array, context: Context) -> tuple[jax.Array, Aux]:
+        return MLP(self.cfg, self.layer.mlp, name="mlp")(x_BTD), {}
+
+    def _read(self, x_BTD: jax.Array, name: str) -> jax.Array:
+        """Norms what a branch reads, where the placement says so."""
+        return Norm(self.cfg, name=name)(x_BTD) if self.cfg.norm_placement in ("pre", "sandwich") else x_BTD
+
+    def _add(self, x_BTD: jax.Array, branch_BTD: jax.Array, context: Context, branch: str, *, site: int) -> jax.Array:
+        """Adds a branch to the stream, with the norm that stands behind it, if any."""
+        c, name = self.cfg, f"{branch}_post_norm"
+        if c.norm_placement in ("output", "sandwich"):
+            branch_BTD = Norm(c, name=name)(branch_BTD)
+        x_BTD = x_BTD + dropout(c.residual_scale * branch_BTD, c.dropout, context, site)
+        return Norm(c, name=name)(x_BTD) if c.norm_placement == "post" else x_BTD

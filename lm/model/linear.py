@@ -1,0 +1,39 @@
+"""Linear maps, named by their role.
+
+Dims: B batch, T time, I inputs, O outputs.
+"""
+
+from __future__ import annotations
+
+import math
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from lm.model.config import ModelConfig
+from lm.model.roles import ROLES, initialise
+
+
+class Linear(nn.Module):
+    """A linear map whose module name is its role; contracts the role's `n_in` leading dimensions."""
+
+    cfg: ModelConfig
+    shape: tuple[int, ...]
+    bias: bool = False
+    out_dtype: str | None = None  # the compute dtype if left out
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """Maps `[..., *inputs]` to `[..., *outputs]`."""
+        role = f"{self.name}.kernel"
+        kernel = self.param("kernel", lambda key: initialise(role, self.shape, self.cfg, key))
+        inputs, outputs = self.shape[: ROLES[role].n_in], self.shape[ROLES[role].n_in :]
+        batch = x.shape[: x.ndim - len(inputs)]
+        # One two-dimensional product: a weight gradient that contracts two leading axes goes through layout copies.
+        kernel_IO = kernel.astype(self.cfg.dtype).reshape(math.prod(inputs), -1)
+        flat = jnp.dot(x.reshape(-1, math.prod(inputs)), kernel_IO, preferred_element_type=self.out_dtype)
+        y = flat.reshape(*batch, *outputs)
+        if self.bias:
+            y += self.param("bias", lambda key: initialise(f"{self.name}.bias", outputs, self.cfg, key)).astype(y.dtype)
+        return y

@@ -1,0 +1,13 @@
+"""Mixers by name: what moves information between a document's tokens.
+
+A mixer is a module of `(cfg, layer)` that maps a `Stream` and a `Context` to `[B, T, D]`, with what it keeps of
+earlier tokens where decoding; `empty` shapes that for a batch.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from lm.model.mixers.attention import Attention
+
+MIXERS: dict[str, Any] = {"attention": Attention}
