@@ -1,0 +1,171 @@
+"""Random small architectures from the whole config space, and parameters for them that are not near their start.
+
+What can be drawn is read off `ModelConfig`: the choices of a name, both values of a switch, patterns where a key is
+per layer. For numbers `NUMBERS` says which; a number that is not there keeps its default, and `test_properties` fails
+until somebody says how to draw it.
+"""
+
+from __future__ import annotations
+
+import random
+import re
+from dataclasses import fields, is_dataclass
+from functools import cache, lru_cache
+from typing import Any, get_args
+
+import jax
+import numpy as np
+
+from lm.common.errors import UserError
+from lm.model import config, cost
+from lm.model.config import PER_LAYER, ModelConfig
+from lm.model.roles import is_stacked, path_names, role_of
+
+NUMBERS: dict[str, tuple[Any, ...]] = {
+    "vocab_size": (37,),
+    "n_layers": (2, 3, 4, 5, 7),
+    "n_heads": (2, 4),
+    "n_kv_heads": (1, 2, 4),
+    "d_model": (16, 24, 32),
+    "d_ff": (16, 24, 40),
+    "head_width": (4, 8),
+    "max_seq_len": (32,),
+    "norm_epsilon": (1e-6, 1e-3),
+    "residual_scale": (1.0, 0.7),
+    "window": (0, 2, 5),
+    "attention_scale": (0.0, 0.3),
+    "attention_softcap": (0.0, 2.0),
+    "rope.theta": (10_000.0, 100.0),
+    "rope.fraction": (1.0, 0.5),
+    "rope.factor": (1.0, 2.0, 4.0),
+    "rope.original_len": (0, 8, 16),
+    "rope.low_frequency_factor": (1.0, 0.5),
+    "rope.high_frequency_factor": (4.0, 3.0),
+    "rope.beta_fast": (32.0, 2.0),
+    "rope.beta_slow": (1.0, 0.5),
+    "rope.attention_factor": (0.0, 1.2),
+    "embedding_scale": (1.0, 1.5),
+    "logit_scale": (1.0, 0.5),
+    "logit_softcap": (0.0, 5.0),
+    "dropout": (0.0, 0.2),
+}
+# Properties hold to a float's last digits only in float32, and on any machine only in plain JAX.
+FIXED: dict[str, Any] = {"dtype": "float32", "attention_backend": "xla"}
+LONGEST_PATTERN = 3
+ENOUGH = 5000
+
+
+@cache
+def annotations() -> dict[str, str]:
+    """Returns the type of every key of the config, by its dotted name, sections resolved."""
+    return dict(_annotations(ModelConfig, ""))
+
+
+def _annotations(cls: Any, prefix: str) -> list[tuple[str, str]]:
+    found = []
+    for item in fields(cls):
+        section = item.default_factory if isinstance(item.default_factory, type) else None
+        if section is not None and is_dataclass(section):
+            found += _annotations(section, f"{prefix}{item.name}.")
+        else:
+            found.append((f"{prefix}{item.name}", str(item.type).removeprefix("PerLayer[").removesuffix("]")))
+    return found
+
+
+@cache
+def choices() -> dict[str, tuple[Any, ...]]:
+    """Returns the values each key is drawn from; those nobody said how to draw have none."""
+    return {key: _choices(key, kind) for key, kind in annotations().items()}
+
+
+def _choices(key: str, kind: str) -> tuple[Any, ...]:
+    if key in FIXED:
+        return (FIXED[key],)
+    if kind == "bool":
+        return (False, True)
+    return NUMBERS.get(key, ()) if kind in ("int", "float") else get_args(getattr(config, kind))
+
+
+@lru_cache(maxsize=None)
+def draw(seed: int) -> ModelConfig:
+    """Draws a valid architecture; where keys do not go together, one of those the refusal names is drawn again."""
+    rng = random.Random(seed)
+    values = {key: _propose(key, rng) for key, some in choices().items() if some}
+    for _ in range(ENOUGH):
+        try:
+            return build(values)
+        except UserError as error:
+            named = [key for key in re.findall(r"model\.([a-z_.]*[a-z_])", str(error)) if key in values]
+            assert named, error
+            key = rng.choice(named)
+            values[key] = _propose(key, rng)
+    raise AssertionError(f"seed {seed}: found no valid architecture")
+
+
+def _propose(key: str, rng: random.Random) -> Any:
+    """Draws one value, or a pattern where the key is per layer; half of the time what is first, if that is optional."""
+    some = choices()[key]
+
+    def one() -> Any:
+        return rng.choice(some) if key in NUMBERS or rng.random() < 0.5 else some[0]
+
+    if key not in PER_LAYER or rng.random() < 0.5:
+        return one()
+    return tuple(rng.choice(some) for _ in range(rng.randint(2, LONGEST_PATTERN)))
+
+
+def build(values: dict[str, Any]) -> ModelConfig:
+    """Builds a config from values by dotted key."""
+    nested: dict[str, Any] = {}
+    for key, value in values.items():
+        section, _, name = key.rpartition(".")
+        (nested.setdefault(section, {}) if section else nested)[name] = value
+    return ModelConfig.from_dict(nested)
+
+
+def flat(cfg: ModelConfig) -> dict[str, Any]:
+    """Returns every key's value by its dotted name."""
+    values = {}
+    for key in annotations():
+        section, _, name = key.rpartition(".")
+        values[key] = getattr(getattr(cfg, section) if section else cfg, name)
+    return values
+
+
+def used(cfg: ModelConfig) -> set[tuple[str, Any]]:
+    """Returns the (key, choice) pairs that an architecture has; of patterns, what its layers come to."""
+    return {
+        (key, one)
+        for key, value in flat(cfg).items()
+        for one in (value[: cfg.n_layers] if isinstance(value, tuple) else (value,))
+    }
+
+
+def covering(seeds: range) -> list[int]:
+    """Returns few of the seeds that between them use every choice of every key that any of them uses, greedily."""
+    having = {seed: used(draw(seed)) for seed in seeds}
+    left, chosen = set[tuple[str, Any]]().union(*having.values()), []
+    while left:
+        best = max(seeds, key=lambda seed: len(having[seed] & left))
+        chosen.append(best)
+        left -= having[best]
+    return chosen
+
+
+def parameters(cfg: ModelConfig, seed: int = 0) -> Any:
+    """Draws parameters at which every part matters: embeddings of order one, scales, biases and gates off their start.
+
+    At the usual start half of the properties would hold of models that are wrong: biases are 0, scales 1.
+    """
+    rng = np.random.default_rng(seed)
+
+    def leaf(path: tuple[Any, ...], shape: Any) -> np.ndarray:
+        names = path_names(path)
+        role = role_of(names)
+        noise = rng.normal(size=shape.shape)
+        own = shape.shape[1:] if is_stacked(names) else shape.shape
+        if role.start is None:
+            return (noise * (1.0 if role.group == "embedding" else role.std(own, cfg))).astype(np.float32)
+        return (np.asarray(role.start(own, cfg, jax.random.key(seed))) + 0.2 * noise).astype(np.float32)
+
+    return jax.tree_util.tree_map_with_path(leaf, cost.parameter_shapes(cfg))

@@ -1,0 +1,32 @@
+"""The random architectures reach the whole config space."""
+
+from __future__ import annotations
+
+from .architectures import NUMBERS, annotations, build, choices, covering, draw, flat, used
+
+SEEDS = range(128)
+
+
+def test_every_key_can_be_drawn() -> None:
+    """A key that nobody said how to draw, or a number that is no key any more, is named here."""
+    assert [key for key, some in choices().items() if not some] == []
+    assert NUMBERS.keys() - annotations().keys() == set()
+
+
+def test_the_draws_use_every_choice_of_every_key() -> None:
+    wanted = {(key, choice) for key, some in choices().items() for choice in some}
+    drawn = set[tuple[str, object]]().union(*(used(draw(seed)) for seed in SEEDS))
+    assert wanted - drawn == set()
+
+
+def test_few_seeds_use_what_all_use() -> None:
+    few = covering(SEEDS)
+    assert len(few) < len(SEEDS) / 4
+    assert set().union(*(used(draw(seed)) for seed in few)) == set().union(*(used(draw(seed)) for seed in SEEDS))
+
+
+def test_a_draw_follows_from_its_seed_and_keeps_its_values_by_name() -> None:
+    cfg = draw(5)
+    draw.cache_clear()
+    assert draw(5) == cfg
+    assert build(flat(cfg)) == cfg
