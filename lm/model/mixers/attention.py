@@ -21,11 +21,33 @@ from lm.model.norms import Norm
 from lm.model.roles import initialise
 
 
-class Attention(nn.Module):
-    """Causal grouped-query attention (Ainslie et al., 2023); K = H is multi-head, K = 1 multi-query."""
+class Attending(nn.Module):
+    """What every mixer shares that scores keys: how they are scored, and the gate on what is read."""
 
     cfg: ModelConfig
     layer: Layer
+
+    def _scores(self, width: int) -> Scores:
+        """Says how queries and keys of `width` score."""
+        c = self.cfg
+        sinks_H = None
+        if c.attention_sinks:
+            sinks_H = self.param("sinks", lambda key: initialise("mixer.sinks", (c.n_heads,), c, key))
+        scale = c.attention_scale or 1.0 / math.sqrt(width)
+        return Scores(scale, self.layer.window, c.attention_softcap, self.layer.position == "alibi", sinks_H)
+
+    def _gate(self, o_BTHN: jax.Array, x_BTD: jax.Array) -> jax.Array:
+        """Lets the input close each head, or each number of each head, by a sigmoid (Qiu et al., 2025)."""
+        c = self.cfg
+        if c.attention_gate == "head":
+            return o_BTHN * nn.sigmoid(Linear(c, (c.d_model, c.n_heads), name="head_gate")(x_BTD))[..., None]
+        if c.attention_gate == "element":
+            return o_BTHN * nn.sigmoid(Linear(c, (c.d_model, *o_BTHN.shape[2:]), name="element_gate")(x_BTD))
+        return o_BTHN
+
+
+class Attention(Attending):
+    """Causal grouped-query attention (Ainslie et al., 2023); K = H is multi-head, K = 1 multi-query."""
 
     @nn.compact
     def __call__(
@@ -41,10 +63,7 @@ class Attention(nn.Module):
             cached, keys = extend(cached, {"k": k_BSKN, "v": v_BSKN}, context)
             k_BSKN, v_BSKN = cached["k"], cached["v"]
         q_BTHN = constrain(q_BTHN, ("batch", "time", "heads", "head_width"))
-        o_BTHN = attend(
-            c.attention_backend, q_BTHN, k_BSKN, v_BSKN, context.places, keys, self._scores(), aligned=cached is None
-        )
-        o_BTHN = self._gate(o_BTHN, x_BTD)
+        o_BTHN = self._gate(self._attend(q_BTHN, k_BSKN, v_BSKN, keys, context, aligned=cached is None), x_BTD)
         return Linear(c, (c.n_heads, c.head_width, c.d_model), c.o_bias, name="o")(o_BTHN), stream, cached
 
     def _project(self, x_BTD: jax.Array, context: Context) -> tuple[jax.Array, jax.Array, jax.Array]:
@@ -61,13 +80,19 @@ class Attention(nn.Module):
             q_BTHN, k_BTKN = (rope.rotate(a, context.places.positions_BT, turns_R, size) for a in (q_BTHN, k_BTKN))
         return q_BTHN, k_BTKN, v_BTKN
 
-    def _scores(self) -> Scores:
-        c = self.cfg
-        sinks_H = None
-        if c.attention_sinks:
-            sinks_H = self.param("sinks", lambda key: initialise("mixer.sinks", (c.n_heads,), c, key))
-        scale = c.attention_scale or 1.0 / math.sqrt(c.head_width)
-        return Scores(scale, self.layer.window, c.attention_softcap, self.layer.position == "alibi", sinks_H)
+    def _attend(
+        self,
+        q_BTHN: jax.Array,
+        k_BSKN: jax.Array,
+        v_BSKN: jax.Array,
+        keys: Places,
+        context: Context,
+        *,
+        aligned: bool,
+    ) -> jax.Array:
+        """Returns what each head reads, `[B, T, H, N]`."""
+        c, queries, scores = self.cfg, context.places, self._scores(self.cfg.head_width)
+        return attend(c.attention_backend, q_BTHN, k_BSKN, v_BSKN, queries, keys, scores, aligned=aligned)
 
     def _mix_values(self, v_BTKN: jax.Array, stream: Stream, context: Context) -> tuple[jax.Array, Stream]:
         """Blends in the first layer's values by two learned weights (Zhou et al., 2024)."""
@@ -75,15 +100,6 @@ class Attention(nn.Module):
         first_v_BTKN = jnp.where(context.layer == 0, v_BTKN, stream.first_v_BTKN)
         own, first = self.param("value_mix", lambda key: initialise("mixer.value_mix", (2,), self.cfg, key))
         return (own * v_BTKN + first * first_v_BTKN).astype(v_BTKN.dtype), stream._replace(first_v_BTKN=first_v_BTKN)
-
-    def _gate(self, o_BTHN: jax.Array, x_BTD: jax.Array) -> jax.Array:
-        """Lets the input close each head, or each number of each head, by a sigmoid (Qiu et al., 2025)."""
-        c = self.cfg
-        if c.attention_gate == "head":
-            return o_BTHN * nn.sigmoid(Linear(c, (c.d_model, c.n_heads), name="head_gate")(x_BTD))[..., None]
-        if c.attention_gate == "element":
-            return o_BTHN * nn.sigmoid(Linear(c, (c.d_model, c.n_heads, c.head_width), name="element_gate")(x_BTD))
-        return o_BTHN
 
     @staticmethod
     def empty(cfg: ModelConfig, batch: int, slots: int) -> MixerCache:
