@@ -1,4 +1,4 @@
-"""Parameters and floating-point operations, counted on paper.
+"""Parameters, floating-point operations and caches, counted on paper: nothing is drawn or allocated.
 
 Dims: T time, D width, H query heads, N head width, L layers.
 """
@@ -10,8 +10,8 @@ from typing import Any
 
 import jax
 
-from lm.model import decoder
-from lm.model.config import ModelConfig
+from lm.model import cache, decoder
+from lm.model.config import Layer, ModelConfig
 from lm.model.roles import path_names, role_of
 
 
@@ -32,17 +32,30 @@ def n_params(cfg: ModelConfig) -> int:
 
 
 def flops_per_token(cfg: ModelConfig, seq_len: int) -> int:
-    """Floating-point operations to train on one token: 6 a matrix weight, 12·L·H·N·T for attention.
+    """Floating-point operations to train on one token: three times the forward pass, nothing computed again."""
+    return 3 * forward_flops(cfg, seq_len)
 
-    The count of Chowdhery et al. (2022, appendix B): three times the forward pass, causal masking not
-    deducted, rematerialisation not counted; the table lookup is free and a tied head counts as a matrix.
+
+def forward_flops(cfg: ModelConfig, seq_len: int) -> int:
+    """Floating-point operations to read or write one token: 2 a matrix weight, 4·H·N·T a layer of attention.
+
+    The count of Chowdhery et al. (2022, appendix B): causal masking is not deducted, but a window is; the table
+    lookup is free and a tied head counts as a matrix.
     """
-    leaves = jax.tree_util.tree_leaves_with_path(parameter_shapes(cfg))
-    weights = sum(
-        math.prod(leaf.shape)
-        for path, leaf in leaves
-        if (names := path_names(path))[0] == "head" or role_of(names).group == "matrix"
-    )
+    names = [(tuple(path.split("/")), count) for path, _, count in parameter_table(cfg)]
+    weights = sum(count for name, count in names if name == ("head", "kernel") or role_of(name).group == "matrix")
     if cfg.tie_embeddings:
         weights += cfg.vocab_size * cfg.d_model
-    return 6 * weights + 12 * cfg.n_layers * cfg.n_heads * cfg.head_width * seq_len
+    return 2 * weights + sum(_mixing_flops(cfg, layer, seq_len) for layer in cfg.layers)
+
+
+def _mixing_flops(cfg: ModelConfig, layer: Layer, seq_len: int) -> int:
+    """Returns what a mixer computes for a token beyond the products with its weights."""
+    seen = min(layer.window or seq_len, seq_len)
+    return 4 * cfg.n_heads * cfg.head_width * seen
+
+
+def cache_bytes(cfg: ModelConfig, slots: int) -> int:
+    """Returns the bytes of what the mixers keep of `slots` tokens of one row."""
+    kept = jax.eval_shape(lambda: cache.empty(cfg, 1, slots)).layers
+    return sum(math.prod(leaf.shape) * leaf.dtype.itemsize for leaf in jax.tree.leaves(kept))
