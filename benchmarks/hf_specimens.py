@@ -1,0 +1,167 @@
+"""Tiny models of Hugging Face families with random weights: what `benchmarks.hf_parity` compares us with.
+
+To add a family, add a `Specimen` to `SPECIMENS`: the keys of its Hugging Face config, small, chosen so that everything
+the family can do is on and matters (windows shorter than the text, soft-caps near the scores, a stretched RoPE with an
+original context below the lengths, one full layer pattern), and in `keep` the parameters whose initial values mean
+something (a state-space model's `A_log`). The command, `tests/convert/hf/test_parity.py` and `test_teeth.py` take it
+from there. A family whose Hugging Face code leaves padding to the caller says `padded=False`; one whose positions are
+learned names `lengths` that it has positions for.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
+from transformers.pytorch_utils import Conv1D
+
+CONTEXT = 48
+VOCAB = 101
+NOISE = 0.3  # of norms' scales, biases and other vectors around their initial values
+
+
+@dataclass(frozen=True)
+class Specimen:
+    """A tiny model of one family: `model_type` names its Hugging Face config, `values` sets its keys.
+
+    Attributes:
+        model_type: the family, as Hugging Face calls it.
+        values: keys of the config beside those of `_SMALL`.
+        lengths: of the texts compared; the default goes to twice and three times the context.
+        keep: ends of names of parameters that stay as Hugging Face draws them.
+        gain: factor on the standard deviation 1/sqrt(fan-in) of matrices.
+        padded: whether Hugging Face's code takes left-padded batches.
+        cache: what Hugging Face's code calls its cache.
+    """
+
+    model_type: str
+    values: Mapping[str, Any] = field(default_factory=dict)
+    lengths: tuple[int, ...] = (8, 33, 2 * CONTEXT, 3 * CONTEXT)
+    keep: tuple[str, ...] = ()
+    gain: float = 1.0
+    padded: bool = True
+    cache: str = "past_key_values"
+
+
+_SMALL = {
+    "vocab_size": VOCAB,
+    "hidden_size": 64,
+    "intermediate_size": 96,
+    "num_hidden_layers": 7,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "max_position_embeddings": CONTEXT,
+    "pad_token_id": 0,
+    "bos_token_id": 1,
+    "eos_token_id": 2,
+}
+_LLAMA3 = {
+    "rope_type": "llama3",
+    "rope_theta": 500.0,
+    "factor": 4.0,
+    "low_freq_factor": 1.0,
+    "high_freq_factor": 4.0,
+    "original_max_position_embeddings": 24,
+}
+_YARN = {"rope_type": "yarn", "rope_theta": 500.0, "factor": 4.0, "original_max_position_embeddings": CONTEXT}
+_GEMMA = {"head_dim": 24, "rms_norm_eps": 3e-3, "query_pre_attn_scalar": 20}
+_CAPS = {"attn_logit_softcapping": 2.0, "final_logit_softcapping": 3.0}
+
+SPECIMENS: dict[str, Specimen] = {
+    "llama": Specimen("llama", {"rms_norm_eps": 3e-3, "tie_word_embeddings": False, "rope_parameters": _LLAMA3}),
+    "llama, biases, tied": Specimen(
+        "llama",
+        {"attention_bias": True, "mlp_bias": True, "tie_word_embeddings": True, "head_dim": 24}
+        | {"rope_parameters": {"rope_type": "linear", "factor": 3.0, "rope_theta": 300.0}},
+    ),
+    "mistral": Specimen("mistral", {"rms_norm_eps": 3e-3, "sliding_window": 7, "head_dim": 24}),
+    "qwen2": Specimen(
+        "qwen2",
+        {"rms_norm_eps": 3e-3, "use_sliding_window": True, "sliding_window": 7, "max_window_layers": 4}
+        | {"rope_parameters": _YARN},
+    ),
+    "qwen3": Specimen("qwen3", {"rms_norm_eps": 3e-3, "head_dim": 24, "rope_parameters": _YARN}),
+    "gpt2": Specimen("gpt2", {"max_position_embeddings": 3 * CONTEXT, "n_inner": 96, "layer_norm_epsilon": 3e-3}),
+    "gemma": Specimen("gemma", {"head_dim": 24, "rms_norm_eps": 3e-3}),
+    "gemma2": Specimen("gemma2", {**_GEMMA, **_CAPS, "sliding_window": 7}),
+    "gemma3": Specimen(
+        "gemma3_text",
+        {**_GEMMA, "sliding_window": 7}
+        | {
+            "rope_parameters": {
+                "full_attention": {"rope_type": "linear", "factor": 8.0, "rope_theta": 1000.0},
+                "sliding_attention": {"rope_type": "default", "rope_theta": 100.0},
+            }
+        },
+    ),
+    "olmo": Specimen("olmo", {"clip_qkv": 1.5}),
+    "olmo2": Specimen("olmo2", {"rms_norm_eps": 3e-3}),
+    "phi": Specimen("phi", {"layer_norm_eps": 3e-3, "partial_rotary_factor": 0.5, "resid_pdrop": 0.0}),
+    "phi3": Specimen("phi3", {"rms_norm_eps": 3e-3, "sliding_window": 7, "partial_rotary_factor": 0.75}),
+    "smollm3": Specimen(
+        "smollm3",
+        {"rms_norm_eps": 3e-3, "use_sliding_window": True, "sliding_window": 7, "rope_parameters": _YARN},
+    ),
+    "starcoder2": Specimen("starcoder2", {"norm_epsilon": 3e-3, "sliding_window": 7}),
+    "gpt_neox": Specimen("gpt_neox", {"layer_norm_eps": 3e-3}),
+    "gpt_neox, sequential": Specimen(
+        "gpt_neox", {"layer_norm_eps": 3e-3, "use_parallel_residual": False, "hidden_act": "gelu_fast"}
+    ),
+    "granite": Specimen(
+        "granite",
+        {"rms_norm_eps": 3e-3, "embedding_multiplier": 1.5, "logits_scaling": 0.8, "residual_multiplier": 0.7}
+        | {"attention_multiplier": 0.35},
+    ),
+    "stablelm": Specimen("stablelm", {"layer_norm_eps": 3e-3, "use_qkv_bias": True}),
+    "stablelm, parallel": Specimen("stablelm", {"layer_norm_eps": 3e-3, "use_parallel_residual": True}),
+    "cohere": Specimen("cohere", {"layer_norm_eps": 3e-3, "logit_scale": 0.7}),
+}
+
+
+def build(specimen: Specimen, seed: int = 0) -> PreTrainedModel:
+    """Returns the model, float32, in evaluation, with weights that keep activations and logits of order one."""
+    torch.manual_seed(seed)
+    config = AutoConfig.for_model(specimen.model_type, **{**_SMALL, **specimen.values})
+    model = AutoModelForCausalLM.from_config(config, attn_implementation="eager", dtype=torch.float32).eval()
+    with torch.no_grad():
+        for module in model.modules():
+            for name, tensor in [*module.named_parameters(recurse=False), *_kept_buffers(module)]:
+                if not name.endswith(specimen.keep or ("\n",)):
+                    _draw(module, tensor, specimen.gain)
+    model.tie_weights()
+    return model
+
+
+def _kept_buffers(module: torch.nn.Module) -> list[tuple[str, torch.Tensor]]:
+    """Returns a module's buffers that are stored with its parameters, as some routers' biases are."""
+    left_out = module._non_persistent_buffers_set
+    return [
+        (name, t) for name, t in module.named_buffers(recurse=False) if name not in left_out and t.is_floating_point()
+    ]
+
+
+def _draw(module: torch.nn.Module, tensor: torch.Tensor, gain: float) -> None:
+    if tensor.ndim < 2:
+        tensor += NOISE * torch.randn_like(tensor)
+    elif isinstance(module, torch.nn.Embedding):
+        tensor.normal_(std=gain * 3 / math.sqrt(tensor.shape[1]))  # rows of length 3, whether read or scored against
+    else:
+        if isinstance(module, Conv1D):
+            fan_in = float(tensor.shape[0])
+        elif tensor.ndim == 2 or isinstance(module, torch.nn.Conv1d):
+            fan_in = math.prod(tensor.shape[1:])
+        else:  # experts' matrices, stored either way round
+            fan_in = math.sqrt(math.prod(tensor.shape[1:]))
+        tensor.normal_(std=gain / math.sqrt(fan_in))
+
+
+def save(specimen: Specimen, directory: Path, seed: int = 0) -> PreTrainedModel:
+    """Builds the model and writes it to `directory` as Hugging Face does."""
+    model = build(specimen, seed)
+    model.save_pretrained(directory)
+    return model
