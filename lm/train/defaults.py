@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
 from ml_collections import ConfigDict, config_dict
 
 from lm.common.errors import UserError
 from lm.data import prepare
+from lm.model import presets
 
 
 def pretrain() -> ConfigDict:
@@ -152,6 +154,18 @@ def model() -> ConfigDict:
             "dtype": config_dict.placeholder(str),  # of computation; parameters are float32; unset: by hardware
         }
     )
+
+
+def preset(name: str) -> ConfigDict:
+    """Returns the `model` section of a published architecture, its vocabulary left to the tokenizer.
+
+    Raises:
+        UserError: no preset of that name.
+    """
+    section = model()
+    section.update(asdict(presets.get(name)))
+    section.vocab_size = section.dtype = None
+    return section
 
 
 def per_layer(value: Any) -> config_dict.FieldReference:

@@ -14,9 +14,9 @@ from lm.model import cache, cost, decoder, presets
 from lm.model.config import ModelConfig
 
 SHAPE = {
-    **{"vocab_size": 61, "n_layers": 3, "n_heads": 4, "n_kv_heads": 2, "d_model": 32, "d_ff": 48, "head_width": 8},
+    "vocab_size": 61, "n_layers": 3, "n_heads": 4, "n_kv_heads": 2, "d_model": 32, "d_ff": 48, "head_width": 8,
     "max_seq_len": 24,
-}
+}  # fmt: skip
 
 
 def products(jaxpr: Any) -> int:
