@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -17,7 +18,7 @@ from lm.common.errors import UserError
 from lm.data.shards import Shards, evaluation_batches
 from lm.model.config import ModelConfig
 from lm.model.decoder import Decoder
-from lm.train.loss import token_nats
+from lm.train.loss import hidden_nats
 
 KEYS = ("tokens", "targets", "segments", "positions", "loss_mask")
 
@@ -50,10 +51,11 @@ class Perplexity:
         split: str,
         batch_size: int,
         max_tokens: int,
+        loss_chunk: int = 0,
     ) -> None:
         self._shards, self._split, self._seq_len = shards, split, model.max_seq_len
         self._batch_size, self._max_tokens = batch_size, max_tokens
-        self._score = jax.jit(batch_sums(model, jnp.asarray(token_bytes_V)))
+        self._score = jax.jit(batch_sums(model, jnp.asarray(token_bytes_V), loss_chunk))
         if all(source.n_tokens == source.n_documents for source in shards.sources(split)):  # before hours of training
             raise self._nothing_to_predict()
 
@@ -126,12 +128,15 @@ def _means(sums_4: np.ndarray) -> tuple[float, float]:
     return nats / tokens, text_nats / math.log(2) / text_bytes if text_bytes else math.nan
 
 
-def batch_sums(model: ModelConfig, token_bytes_V: jax.Array) -> Callable[[Any, dict[str, jax.Array]], Sums]:
+def batch_sums(
+    model: ModelConfig, token_bytes_V: jax.Array, loss_chunk: int = 0
+) -> Callable[[Any, dict[str, jax.Array]], Sums]:
     """Returns a function of parameters and a batch with `KEYS`, each `[B, T]`, that sums over each of its rows."""
 
     def score(params: Any, batch: dict[str, jax.Array]) -> Sums:
-        output = Decoder(model).apply({"params": params}, batch["tokens"], batch["segments"], batch["positions"])
-        nats_BT, _ = token_nats(output.logits_BTV, batch["targets"])
+        decoder = partial(Decoder(model).apply, {"params": params})
+        hidden = decoder(batch["tokens"], batch["segments"], batch["positions"], method="hidden")
+        nats_BT, _ = hidden_nats(partial(decoder, method="unembed"), hidden.h_BTD, batch["targets"], loss_chunk)
         counted_BT = batch["loss_mask"] > 0
         bytes_BT = jnp.where(counted_BT, token_bytes_V[batch["targets"]], 0)
         return Sums(

@@ -37,6 +37,7 @@ def defaults() -> ConfigDict:
             "text_key": "text",  # of JSONL, parquet and Arrow: the field that holds the text
             "separator": "",  # cuts txt files into documents
             "max_tokens": 0,  # to score; 0 is all
+            "loss_chunk": 0,  # places of a sequence whose logits are in memory at once; 0: all
             "batch_size": 32,  # sequences, or questions, at a time
             "world": False,  # ask the generated world's questions too
             "world_seed": 0,  # of the world the questions are about
@@ -78,7 +79,7 @@ def run(cfg: ConfigDict, workdir: Path | None) -> None:
 def _check_ranges(cfg: ConfigDict) -> None:
     from lm.common.errors import UserError
 
-    for key, lowest in (("batch_size", 1), ("questions", 1), ("max_tokens", 0)):
+    for key, lowest in (("batch_size", 1), ("questions", 1), ("max_tokens", 0), ("loss_chunk", 0)):
         if cfg[key] < lowest:
             raise UserError(f"--{key}={cfg[key]}: must be at least {lowest}")
 
@@ -137,6 +138,7 @@ def _score(cfg: ConfigDict, model: Model, shards: Shards) -> dict[str, float | N
         split="val",
         batch_size=cfg.batch_size,
         max_tokens=cfg.max_tokens,
+        loss_chunk=cfg.loss_chunk,
     )
     values = {name: value if math.isfinite(value) else None for name, value in evaluator(model.params).items()}
     print(_lines(values))

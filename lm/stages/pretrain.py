@@ -153,6 +153,7 @@ def _train(cfg: ConfigDict, task: Task, shards: Shards, output: Path) -> bool:
                 split="val",
                 batch_size=cfg.train.batch_size // cfg.train.microbatches,
                 max_tokens=cfg.train.eval_tokens,
+                loss_chunk=cfg.train.loss_chunk,
             )
         )
     with Checkpoints(

@@ -42,6 +42,7 @@ def pretrain() -> ConfigDict:
                 "tokens_per_param": 20.0,  # where neither steps nor tokens say how long the run is
                 "batch_size": config_dict.placeholder(int),  # sequences a step; unset: by compute
                 "microbatches": 1,  # parts of a batch, one after another, to save memory
+                "loss_chunk": 0,  # places of a sequence whose logits are in memory at once; 0: all
                 "ramp": {
                     "batch_size": 0,  # start with so many sequences a step, doubling up to train.batch_size; 0: no ramp
                     "steps": 0,  # over so many steps

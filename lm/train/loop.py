@@ -45,6 +45,7 @@ class Task:
     steps: int
     seed: int
     microbatches: int
+    loss_chunk: int
     z_loss: float
     clip_norm: float
     log_every: int
@@ -81,6 +82,7 @@ def train(
         task.mesh,
         seed=task.seed,
         microbatches=task.microbatches,
+        loss_chunk=task.loss_chunk,
         z_loss=task.z_loss,
         clip_norm=task.clip_norm,
     )

@@ -1,10 +1,11 @@
 """Next-token loss.
 
-Dims: B batch, T time, V vocabulary.
+Dims: B batch, T time, D width, V vocabulary, P pieces, C places of a piece.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
@@ -26,7 +27,29 @@ def token_nats(logits_BTV: jax.Array, targets_BT: jax.Array) -> tuple[jax.Array,
     return log_z_BT - chosen_BT, log_z_BT
 
 
-def next_token_loss(logits_BTV: jax.Array, targets_BT: jax.Array, mask_BT: jax.Array) -> Loss:
+def hidden_nats(
+    unembed: Callable[[jax.Array], jax.Array], h_BTD: jax.Array, targets_BT: jax.Array, chunk: int = 0
+) -> tuple[jax.Array, jax.Array]:
+    """Returns `token_nats` of `unembed(h_BTD)` with the logits of `chunk` places of each row in memory at a time.
+
+    The backward pass computes them again; 0 keeps all of them.
+    """
+    b, t = targets_BT.shape
+    if not 0 < chunk < t:
+        return token_nats(unembed(h_BTD), targets_BT)
+    pieces = -(-t // chunk)
+
+    def split(a_BT: jax.Array) -> jax.Array:
+        """Takes every P-th place into a piece, so that devices that split the time keep their own."""
+        a_BT = jnp.pad(a_BT, ((0, 0), (0, pieces * chunk - t), *((0, 0),) * (a_BT.ndim - 2)))
+        return jnp.moveaxis(a_BT.reshape(b, chunk, pieces, *a_BT.shape[2:]), 2, 0)
+
+    piece = jax.checkpoint(lambda xs: token_nats(unembed(xs[0]), xs[1]))
+    found_PBC = jax.lax.map(piece, (split(h_BTD), split(targets_BT)))
+    nats_BT, log_z_BT = (jnp.moveaxis(a_PBC, 0, 2).reshape(b, -1)[:, :t] for a_PBC in found_PBC)
+    return nats_BT, log_z_BT
+
+
+def masked_loss(nats_BT: jax.Array, log_z_BT: jax.Array, mask_BT: jax.Array) -> Loss:
     """Sums cross-entropy and squared log-normalisers (z-loss; Chowdhery et al., 2022) where the mask is 1."""
-    nats_BT, log_z_BT = token_nats(logits_BTV, targets_BT)
     return Loss(jnp.sum(nats_BT * mask_BT), jnp.sum(jnp.square(log_z_BT) * mask_BT), jnp.sum(mask_BT))

@@ -6,6 +6,7 @@ Dims: B batch, T time, M micro-batches.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import jax
@@ -15,7 +16,7 @@ from jax.sharding import Mesh, NamedSharding
 from lm.common import mesh as meshes
 from lm.model.config import ModelConfig
 from lm.model.decoder import Decoder
-from lm.train.loss import Loss, next_token_loss
+from lm.train.loss import Loss, hidden_nats, masked_loss
 from lm.train.optimizer import Optimizer, clip, global_norm
 from lm.train.state import TrainState, abstract_state
 
@@ -25,16 +26,18 @@ StepFunction = Callable[[TrainState, Batch], tuple[TrainState, Metrics]]
 BATCH_KEYS = ("tokens", "targets", "segments", "positions", "loss_mask", "index")
 
 
-def loss_sums(model: ModelConfig, params: Any, batch: Batch, dropout_key: jax.Array | None) -> Loss:
-    """Runs the model on a batch and sums the loss over its counted targets."""
+def loss_sums(
+    model: ModelConfig, params: Any, batch: Batch, dropout_key: jax.Array | None, loss_chunk: int = 0
+) -> Loss:
+    """Runs the model on a batch and sums the loss over its counted targets; see `hidden_nats` for `loss_chunk`."""
     keys_B = None
     if dropout_key is not None and model.dropout > 0.0:
         # By row number, not by place in the batch: the same whatever the micro-batches or the mesh.
         keys_B = jax.vmap(lambda row: jax.random.fold_in(dropout_key, row))(batch["index"])
-    output = Decoder(model).apply(
-        {"params": params}, batch["tokens"], batch["segments"], batch["positions"], dropout_keys_B=keys_B
-    )
-    return next_token_loss(output.logits_BTV, batch["targets"], batch["loss_mask"])
+    decoder = partial(Decoder(model).apply, {"params": params})
+    hidden = decoder(batch["tokens"], batch["segments"], batch["positions"], dropout_keys_B=keys_B, method="hidden")
+    unembed = partial(decoder, method="unembed")
+    return masked_loss(*hidden_nats(unembed, hidden.h_BTD, batch["targets"], loss_chunk), batch["loss_mask"])
 
 
 def make_step(
@@ -44,6 +47,7 @@ def make_step(
     *,
     seed: int,
     microbatches: int = 1,
+    loss_chunk: int = 0,
     z_loss: float = 0.0,
     clip_norm: float = 1.0,
 ) -> StepFunction:
@@ -54,7 +58,7 @@ def make_step(
     """
 
     def objective(params: Any, batch: Batch, key: jax.Array) -> tuple[jax.Array, Loss]:
-        sums = loss_sums(model, params, batch, key)
+        sums = loss_sums(model, params, batch, key, loss_chunk)
         return sums.nats + z_loss * sums.z, sums
 
     def gradients(params: Any, batch: Batch, key: jax.Array) -> tuple[Any, Loss]:

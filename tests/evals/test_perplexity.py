@@ -128,6 +128,14 @@ def test_max_tokens_takes_the_first_windows(setting: Setting) -> None:
     assert setting.score(max_tokens=3 * SEQ_LEN)["val/loss"] == pytest.approx(sum(nats) / len(nats), rel=1e-5)
 
 
+def test_pieces_of_the_loss_are_the_whole(setting: Setting) -> None:
+    token_bytes = setting.tokenizer.token_bytes()
+    pieces = Perplexity(
+        setting.model, setting.shards, token_bytes, split="val", batch_size=4, max_tokens=0, loss_chunk=3
+    )
+    assert pieces(setting.params) == pytest.approx(setting.score(), rel=1e-6)
+
+
 def write_sources(setting: Setting, output: Path, sources: Mapping[str, Sequence[str]]) -> Shards:
     splits = {"val": {name: [Document(str(n), t, name) for n, t in enumerate(ts)] for name, ts in sources.items()}}
     write_shards(splits, setting.tokenizer_dir, output, config={}, inputs={}, bos=True, eos=True, workers=1)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import random
 import re
 from dataclasses import fields, is_dataclass
-from functools import cache, lru_cache
+from functools import cache
 from typing import Any, get_args
 
 import jax
@@ -44,6 +44,11 @@ NUMBERS: dict[str, tuple[Any, ...]] = {
     "rope.beta_fast": (32.0, 2.0),
     "rope.beta_slow": (1.0, 0.5),
     "rope.attention_factor": (0.0, 1.2),
+    "recurrent.width": (0, 16, 40),
+    "recurrent.conv_width": (4, 1, 3),
+    "recurrent.blocks": (0, 1, 8),
+    "recurrent.state_width": (16, 5),
+    "recurrent.step_rank": (0, 3),
     "embedding_scale": (1.0, 1.5),
     "logit_scale": (1.0, 0.5),
     "logit_softcap": (0.0, 5.0),
@@ -86,7 +91,7 @@ def _choices(key: str, kind: str) -> tuple[Any, ...]:
     return NUMBERS.get(key, ()) if kind in ("int", "float") else get_args(getattr(config, kind))
 
 
-@lru_cache(maxsize=None)
+@cache
 def draw(seed: int) -> ModelConfig:
     """Draws a valid architecture; where keys do not go together, one of those the refusal names is drawn again."""
     rng = random.Random(seed)
@@ -95,8 +100,9 @@ def draw(seed: int) -> ModelConfig:
         try:
             return build(values)
         except UserError as error:
-            named = [key for key in re.findall(r"model\.([a-z_.]*[a-z_])", str(error)) if key in values]
-            assert named, error
+            named = [key for key in re.findall(r"model\.([a-z0-9_.]*[a-z0-9_])", str(error)) if key in values]
+            if not named:
+                raise
             key = rng.choice(named)
             values[key] = _propose(key, rng)
     raise AssertionError(f"seed {seed}: found no valid architecture")
