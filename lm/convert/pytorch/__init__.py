@@ -1,0 +1,1 @@
+"""Any architecture as a stand-alone PyTorch module, and back."""

@@ -1,0 +1,687 @@
+"""A decoder-only language model in plain PyTorch, as `config.json` beside this file describes it.
+
+    model = AutoModelForCausalLM.from_pretrained(DIRECTORY, trust_remote_code=True)
+
+It needs torch and transformers, nothing else. Every architecture is a value of one config: what a layer is follows
+from `LmConfig.layer`, and its parts are found by name in two registries,
+
+    MIXERS: what moves information between tokens. `Mixer(config, layer)(x_BTD, stream, context, cached)` returns the
+            mixed `[B, T, D]`, the stream, and what it keeps of the tokens so far: a dict of tensors `[B, ...]`, such
+            as keys and values, or a state. `cached` is None without a cache, and {} before the first token.
+    MLPS:   what works on each token alone. `MLP(config, layer)(x_BTD)` returns `[B, T, D]`.
+
+A new one is a class and its line in a registry; its keys stand in `ARCHITECTURE` with their defaults. Parameters that
+are no `Linear` or `nn.Embedding` get their first values in the module's `initialise`.
+
+Dims: B batch, T time, S time of keys, D width, F feed-forward units, H query heads, K key/value heads, N head width,
+M value width, R rotated pairs, V vocabulary.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from functools import partial
+from typing import Any, ClassVar, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from transformers import GenerationMixin, PretrainedConfig, PreTrainedModel
+from transformers.modeling_outputs import CausalLMOutputWithPast
+from transformers.utils import can_return_tuple
+
+# The config's keys and their defaults. Some are per layer: one value for all, or a list that repeats over them.
+ARCHITECTURE: dict[str, Any] = {
+    "vocab_size": None,
+    "n_layers": None,
+    "n_heads": None,
+    "n_kv_heads": None,
+    "d_model": None,
+    "d_ff": None,
+    "head_width": None,
+    "max_seq_len": None,
+    "mixer": "attention",
+    "mlp": "swiglu",
+    "mlp_bias": False,
+    "norm": "rms",
+    "norm_scale": "weight",
+    "norm_bias": False,
+    "norm_epsilon": 1e-6,
+    "norm_placement": "pre",
+    "final_norm": True,
+    "residual": "sequential",
+    "residual_scale": 1.0,
+    "value_residual": False,
+    "window": 0,
+    "qkv_bias": False,
+    "o_bias": False,
+    "qk_norm": "none",
+    "attention_scale": 0.0,
+    "attention_softcap": 0.0,
+    "attention_sinks": False,
+    "attention_gate": "none",
+    "position": "rope",
+    "position_embedding": "none",
+    "rope": {
+        "theta": 10_000.0,
+        "fraction": 1.0,
+        "scaling": "none",
+        "factor": 1.0,
+        "original_len": 0,
+        "low_frequency_factor": 1.0,
+        "high_frequency_factor": 4.0,
+        "beta_fast": 32.0,
+        "beta_slow": 1.0,
+        "attention_factor": 0.0,
+        "truncate": True,
+    },
+    "embedding_scale": 1.0,
+    "tie_embeddings": True,
+    "head_bias": False,
+    "logit_scale": 1.0,
+    "logit_softcap": 0.0,
+    "dropout": 0.0,
+}
+
+
+class Layer(NamedTuple):
+    """What one layer is: the per-layer keys, resolved."""
+
+    mixer: str
+    mlp: str
+    window: int
+    position: str
+    theta: float
+    factor: float
+
+
+class LmConfig(PretrainedConfig):
+    """The architecture; its keys are those of `ARCHITECTURE`, and the usual names stand for them too."""
+
+    model_type = "lm"
+    keys_to_ignore_at_inference = ("past_key_values",)
+    attribute_map: ClassVar[dict[str, str]] = {
+        "hidden_size": "d_model",
+        "intermediate_size": "d_ff",
+        "num_hidden_layers": "n_layers",
+        "num_attention_heads": "n_heads",
+        "num_key_value_heads": "n_kv_heads",
+        "head_dim": "head_width",
+        "max_position_embeddings": "max_seq_len",
+        "tie_word_embeddings": "tie_embeddings",
+    }
+
+    def __init__(self, **values: Any) -> None:
+        values = {self.attribute_map.get(key, key): value for key, value in values.items()}
+        super().__init__(**{key: value for key, value in values.items() if key not in ARCHITECTURE})
+        for key, default in ARCHITECTURE.items():
+            value = values.get(key, default)
+            setattr(self, key, {**default, **value} if isinstance(default, dict) else value)
+
+    def layer(self, number: int) -> Layer:
+        """Returns what the layer with a number is, counted from 0."""
+
+        def at(value: Any) -> Any:
+            return value[number % len(value)] if isinstance(value, list | tuple) else value
+
+        return Layer(
+            mixer=at(self.mixer),
+            mlp=at(self.mlp),
+            window=at(self.window),
+            position=at(self.position),
+            theta=at(self.rope["theta"]),
+            factor=at(self.rope["factor"]),
+        )
+
+
+class Places(NamedTuple):
+    """Where tokens stand: document within the row (0 is padding) and position within the document, both `[B, T]`."""
+
+    segments_BT: Tensor
+    positions_BT: Tensor
+
+
+class Context(NamedTuple):
+    """What every layer is told beside its input: where its tokens stand, and where those stand that it may look at."""
+
+    queries: Places
+    keys: Places
+
+
+class Stream(NamedTuple):
+    """What one layer hands to the next: the residual stream, and the first layer's values where they are reused."""
+
+    x_BTD: Tensor
+    first_v_BTKN: Tensor | None = None
+
+
+Kept = dict[str, Tensor]
+
+
+class LmCache:
+    """What each layer's mixer keeps of the tokens so far, all with the batch in front, and where those stand."""
+
+    is_compileable = False
+
+    def __init__(self, n_layers: int) -> None:
+        self.layers: list[Kept] = [{} for _ in range(n_layers)]
+        self.places: Places | None = None
+
+    def get_seq_length(self, layer_idx: int = 0) -> int:
+        """Returns how many tokens of each row have been read, padding included."""
+        return 0 if self.places is None else self.places.segments_BT.shape[1]
+
+    def extend(self, new: Places) -> Places:
+        """Returns where the tokens so far and the new ones stand."""
+        return (
+            new if self.places is None else Places(*(torch.cat(pair, 1) for pair in zip(self.places, new, strict=True)))
+        )
+
+    def batch_select_indices(self, rows: Tensor) -> None:
+        """Keeps these rows of the batch, in this order."""
+        self.layers = [{key: a.index_select(0, rows.to(a.device)) for key, a in kept.items()} for kept in self.layers]
+        if self.places is not None:
+            self.places = Places(*(a.index_select(0, rows.to(a.device)) for a in self.places))
+
+    reorder_cache = batch_select_indices  # as beam search calls it
+
+    def batch_repeat_interleave(self, repeats: int) -> None:
+        """Repeats each row of the batch."""
+        if self.places is not None:
+            rows = torch.arange(len(self.places.segments_BT), device=self.places.segments_BT.device)
+            self.batch_select_indices(rows.repeat_interleave(repeats))
+
+
+class Linear(nn.Linear):
+    """A linear map that starts with variance 1 / inputs, and smaller by `depth` where it writes into the stream."""
+
+    def __init__(self, inputs: int, outputs: int, bias: bool = False, *, depth: int = 1) -> None:
+        super().__init__(inputs, outputs, bias)
+        self.std = 1.0 / math.sqrt(inputs * depth)
+
+    def initialise(self) -> None:
+        nn.init.normal_(self.weight, std=self.std)
+        if self.bias is not None:
+            nn.init.zeros_(self.bias)
+
+
+class Norm(nn.Module):
+    """The norm that the config names (or `kind`), over dimensions of `shape`, in float32.
+
+    `rms` is Zhang & Sennrich (2019), `layer` Ba et al. (2016), `tanh` the dynamic tanh of Zhu et al. (2025). Under
+    `norm_scale=one_plus` the stored scale is what is added to 1.
+    """
+
+    def __init__(self, config: LmConfig, *shape: int, kind: str = "") -> None:
+        super().__init__()
+        self.kind, self.epsilon = kind or config.norm, config.norm_epsilon
+        self.axes, self.added = tuple(range(-len(shape), 0)), float(config.norm_scale == "one_plus")
+        scaled, shifted = config.norm_scale != "none", config.norm_bias and self.kind != "rms"
+        self.scale = nn.Parameter(torch.empty(shape)) if self.kind != "none" and scaled else None
+        self.bias = nn.Parameter(torch.empty(shape)) if self.kind != "none" and shifted else None
+        self.alpha = nn.Parameter(torch.empty(())) if self.kind == "tanh" else None
+
+    def initialise(self) -> None:
+        for parameter, value in ((self.scale, 1.0 - self.added), (self.bias, 0.0), (self.alpha, 0.5)):
+            if parameter is not None:
+                nn.init.constant_(parameter, value)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.kind == "none":
+            return x
+        y = x.float()
+        if self.kind == "tanh":
+            y = torch.tanh(self.alpha * y)
+        else:
+            if self.kind == "layer":
+                y = y - y.mean(self.axes, keepdim=True)
+            y = y * torch.rsqrt(y.square().mean(self.axes, keepdim=True) + self.epsilon)
+        if self.scale is not None:
+            y = y * (self.scale + self.added)
+        if self.bias is not None:
+            y = y + self.bias
+        return y.to(x.dtype)
+
+
+def relu2(x: Tensor) -> Tensor:
+    """Squares what is positive (So et al., 2021)."""
+    return F.relu(x).square()
+
+
+# An activation, and whether it gates a second projection (Shazeer, 2020) or stands alone.
+ACTIVATIONS: dict[str, tuple[Callable[[Tensor], Tensor], bool]] = {
+    "swiglu": (F.silu, True),
+    "geglu": (F.gelu, True),
+    "geglu_tanh": (partial(F.gelu, approximate="tanh"), True),
+    "reglu": (F.relu, True),
+    "silu": (F.silu, False),
+    "gelu": (F.gelu, False),
+    "gelu_tanh": (partial(F.gelu, approximate="tanh"), False),
+    "relu": (F.relu, False),
+    "relu2": (relu2, False),
+}
+
+
+class MLP(nn.Module):
+    """down(act(gate(x)) * up(x)) where gated, else down(act(up(x)))."""
+
+    def __init__(self, config: LmConfig, layer: Layer) -> None:
+        super().__init__()
+        self.activation, gated = ACTIVATIONS[layer.mlp]
+        self.gate = Linear(config.d_model, config.d_ff, config.mlp_bias) if gated else None
+        self.up = Linear(config.d_model, config.d_ff, config.mlp_bias)
+        self.down = Linear(config.d_ff, config.d_model, config.mlp_bias, depth=2 * config.n_layers)
+
+    def forward(self, x_BTD: Tensor) -> Tensor:
+        if self.gate is None:
+            return self.down(self.activation(self.up(x_BTD)))
+        return self.down(self.activation(self.gate(x_BTD)) * self.up(x_BTD))
+
+
+def frequencies(rope: dict[str, Any], width: int, theta: float, factor: float) -> list[float]:
+    """Returns the radians per position of each of `width / 2` pairs (Su et al., 2021), stretched by `factor`.
+
+    `linear` divides all of them (Chen et al., 2023); `ntk` raises the base so that the slowest pair is divided and the
+    fastest left alone (bloc97, 2023); `llama3` divides those whose wavelength exceeds the original context and blends
+    (Grattafiori et al., 2024); `yarn` blends by rotations within the original context (Peng et al., 2023).
+    """
+    scaling = rope["scaling"]
+    if scaling == "ntk":
+        theta *= factor ** (width / max(width - 2, 1))
+    base_R = [theta ** (-i / width) for i in range(0, width, 2)]
+    kept_R = [0.0 if scaling == "linear" else 1.0] * len(base_R)  # the share of each that is not divided
+    if scaling == "llama3":
+        low, high = rope["low_frequency_factor"], rope["high_frequency_factor"]
+        kept_R = [_clip((rope["original_len"] * f / (2 * math.pi) - low) / (high - low)) for f in base_R]
+    if scaling == "yarn":
+        low, high = (_pair_turning(rope[beta], rope, width, theta) for beta in ("beta_fast", "beta_slow"))
+        if rope["truncate"]:
+            low, high = math.floor(low), math.ceil(high)
+        low, high = max(low, 0), min(high, width - 1)
+        kept_R = [1.0 - _clip((i - low) / max(high - low, 1e-3)) for i in range(len(base_R))]
+    return [kept * f + (1.0 - kept) * f / factor for kept, f in zip(kept_R, base_R, strict=True)]
+
+
+def _clip(share: float) -> float:
+    return min(max(share, 0.0), 1.0)
+
+
+def _pair_turning(turns: float, rope: dict[str, Any], width: int, theta: float) -> float:
+    """Returns which pair makes so many full turns within the original context."""
+    return width * math.log(rope["original_len"] / (turns * 2 * math.pi)) / (2 * math.log(theta))
+
+
+class Rotation:
+    """Turns each pair (i, i + R) of a head by its position; what lies beyond the first 2R numbers passes unchanged."""
+
+    def __init__(self, config: LmConfig, layer: Layer, head_width: int) -> None:
+        rope, width = config.rope, int(head_width * config.rope["fraction"])
+        self.turns_R = frequencies(rope, width, layer.theta, layer.factor)
+        self.magnitude = 1.0
+        if rope["scaling"] == "yarn":
+            stretched = 0.1 * math.log(layer.factor) + 1.0 if layer.factor > 1 else 1.0
+            self.magnitude = rope["attention_factor"] or stretched
+
+    def __call__(self, positions_BT: Tensor, *heads: Tensor) -> list[Tensor]:
+        """Turns each `[B, T, H, N]`, by angles in float32."""
+        turns_R = torch.tensor(self.turns_R, dtype=torch.float32, device=positions_BT.device)
+        angle_BT1R = positions_BT[:, :, None, None].float() * turns_R
+        cos, sin = self.magnitude * angle_BT1R.cos(), self.magnitude * angle_BT1R.sin()
+        turned = []
+        for x_BTHN in heads:
+            a, b, rest = x_BTHN.split([len(turns_R), len(turns_R), x_BTHN.shape[-1] - 2 * len(turns_R)], dim=-1)
+            pair = torch.cat([a.float() * cos - b.float() * sin, b.float() * cos + a.float() * sin], dim=-1)
+            turned.append(torch.cat([pair.to(rest.dtype), rest], dim=-1))
+        return turned
+
+
+def alibi_slopes(n_heads: int) -> list[float]:
+    """Returns each head's slope (Press et al., 2022): 2^(-8i/H), and between those of powers of two for other H."""
+    whole = 1 << (n_heads.bit_length() - 1)
+    slopes = [2.0 ** (-8.0 * (i + 1) / whole) for i in range(whole)]
+    return slopes + [2.0 ** (-4.0 * (2 * i + 1) / whole) for i in range(n_heads - whole)]
+
+
+class Scores(NamedTuple):
+    """How a query scores the keys of its document at or before its own position.
+
+    `window` is how many positions back it sees, its own included (0: all); `softcap` bounds scores by tanh (0: not);
+    `alibi` lowers them by distance; `sinks_H` take part in the softmax and bring no value; `fused` lets PyTorch's own
+    kernels do it where they can.
+    """
+
+    scale: float
+    window: int = 0
+    softcap: float = 0.0
+    alibi: bool = False
+    sinks_H: Tensor | None = None
+    fused: bool = True
+
+
+def attend(q_BTHN: Tensor, k_BSKN: Tensor, v_BSKM: Tensor, context: Context, scores: Scores) -> Tensor:
+    """Attends from each query to the keys of its own document at or before its own position: `[B, T, H, M]`."""
+    queries, keys = context
+    distance_BTS = queries.positions_BT[:, :, None] - keys.positions_BT[:, None, :]
+    seen_BTS = (queries.segments_BT[:, :, None] == keys.segments_BT[:, None, :]) & (distance_BTS >= 0)
+    if scores.window:
+        seen_BTS = seen_BTS & (distance_BTS < scores.window)
+    group = q_BTHN.shape[2] // k_BSKN.shape[2]
+    q_BHTN = q_BTHN.transpose(1, 2)
+    k_BHSN, v_BHSM = (a.transpose(1, 2).repeat_interleave(group, dim=1) for a in (k_BSKN, v_BSKM))
+    if scores.fused and not (scores.softcap or scores.alibi or scores.sinks_H is not None):
+        mixed = F.scaled_dot_product_attention(q_BHTN, k_BHSN, v_BHSM, seen_BTS[:, None], scale=scores.scale)
+        return mixed.transpose(1, 2)
+    score_BHTS = ((q_BHTN * scores.scale) @ k_BHSN.transpose(2, 3)).float()
+    if scores.softcap:
+        score_BHTS = scores.softcap * torch.tanh(score_BHTS / scores.softcap)
+    if scores.alibi:
+        slopes_H11 = torch.tensor(alibi_slopes(q_BHTN.shape[1]), device=score_BHTS.device)[:, None, None]
+        score_BHTS = score_BHTS - slopes_H11 * distance_BTS[:, None].float()
+    score_BHTS = score_BHTS.masked_fill(~seen_BTS[:, None], -math.inf)
+    if scores.sinks_H is not None:
+        sink_BHT1 = scores.sinks_H.float()[:, None, None].expand(*score_BHTS.shape[:3], 1)
+        score_BHTS = torch.cat([score_BHTS, sink_BHT1], dim=-1)
+    weight_BHTS = score_BHTS.softmax(dim=-1)[..., : k_BHSN.shape[2]].to(v_BHSM.dtype)
+    return (weight_BHTS @ v_BHSM).transpose(1, 2)
+
+
+def extend(cached: Kept | None, new: Kept) -> Kept:
+    """Returns what is kept along time, `[B, S, ...]`, with this call's `[B, T, ...]` behind it."""
+    return {key: torch.cat([cached[key], a], dim=1) if cached else a for key, a in new.items()}
+
+
+class Attention(nn.Module):
+    """Causal grouped-query attention (Ainslie et al., 2023), with its published variations."""
+
+    def __init__(self, config: LmConfig, layer: Layer) -> None:
+        super().__init__()
+        c, self.config, self.layer = config, config, layer
+        self.q = Linear(c.d_model, c.n_heads * c.head_width, c.qkv_bias)
+        self.k = Linear(c.d_model, c.n_kv_heads * c.head_width, c.qkv_bias)
+        self.v = Linear(c.d_model, c.n_kv_heads * c.head_width, c.qkv_bias)
+        self.o = Linear(c.n_heads * c.head_width, c.d_model, c.o_bias, depth=2 * c.n_layers)
+        if c.qk_norm != "none":  # by head (Dehghani et al., 2023), or over all heads at once (OLMo 2)
+            by_head = c.qk_norm == "head"
+            self.q_norm = Norm(c, *(() if by_head else (c.n_heads,)), c.head_width, kind="rms")
+            self.k_norm = Norm(c, *(() if by_head else (c.n_kv_heads,)), c.head_width, kind="rms")
+        self.rotation = Rotation(c, layer, c.head_width) if layer.position == "rope" else None
+        self.sinks = nn.Parameter(torch.empty(c.n_heads)) if c.attention_sinks else None
+        self.value_mix = nn.Parameter(torch.empty(2)) if c.value_residual else None
+        if c.attention_gate == "head":
+            self.head_gate = Linear(c.d_model, c.n_heads)
+        if c.attention_gate == "element":
+            self.element_gate = Linear(c.d_model, c.n_heads * c.head_width)
+
+    def initialise(self) -> None:
+        if self.sinks is not None:
+            nn.init.zeros_(self.sinks)
+        if self.value_mix is not None:
+            nn.init.constant_(self.value_mix, 0.5)
+
+    def forward(
+        self, x_BTD: Tensor, stream: Stream, context: Context, cached: Kept | None
+    ) -> tuple[Tensor, Stream, Kept | None]:
+        c, kept = self.config, None
+        q_BTHN = self.q(x_BTD).unflatten(-1, (c.n_heads, c.head_width))
+        k_BTKN, v_BTKN = (part(x_BTD).unflatten(-1, (c.n_kv_heads, c.head_width)) for part in (self.k, self.v))
+        if c.qk_norm != "none":
+            q_BTHN, k_BTKN = self.q_norm(q_BTHN), self.k_norm(k_BTKN)
+        if self.rotation is not None:
+            q_BTHN, k_BTKN = self.rotation(context.queries.positions_BT, q_BTHN, k_BTKN)
+        if self.value_mix is not None:
+            v_BTKN, stream = _mix_values(v_BTKN, stream, *self.value_mix)
+        if cached is not None:
+            kept = extend(cached, {"k": k_BTKN, "v": v_BTKN})
+            k_BTKN, v_BTKN = kept["k"], kept["v"]
+        o_BTHN = attend(q_BTHN, k_BTKN, v_BTKN, context, self._scores())
+        return self.o(self._gate(o_BTHN, x_BTD).flatten(-2)), stream, kept
+
+    def _scores(self) -> Scores:
+        c, layer = self.config, self.layer
+        scale = c.attention_scale or 1.0 / math.sqrt(c.head_width)
+        fused = c._attn_implementation == "sdpa"
+        return Scores(scale, layer.window, c.attention_softcap, layer.position == "alibi", self.sinks, fused)
+
+    def _gate(self, o_BTHN: Tensor, x_BTD: Tensor) -> Tensor:
+        """Lets the input close each head, or each number of each head, by a sigmoid (Qiu et al., 2025)."""
+        if self.config.attention_gate == "head":
+            return o_BTHN * self.head_gate(x_BTD).sigmoid()[..., None]
+        if self.config.attention_gate == "element":
+            return o_BTHN * self.element_gate(x_BTD).sigmoid().unflatten(-1, o_BTHN.shape[-2:])
+        return o_BTHN
+
+
+def _mix_values(v_BTKN: Tensor, stream: Stream, own: Tensor, first: Tensor) -> tuple[Tensor, Stream]:
+    """Blends in the first layer's values by two learned weights (Zhou et al., 2024)."""
+    first_v_BTKN = v_BTKN if stream.first_v_BTKN is None else stream.first_v_BTKN
+    return (own * v_BTKN + first * first_v_BTKN).to(v_BTKN.dtype), stream._replace(first_v_BTKN=first_v_BTKN)
+
+
+MIXERS: dict[str, Callable[[LmConfig, Layer], nn.Module]] = {"attention": Attention}
+MLPS: dict[str, Callable[[LmConfig, Layer], nn.Module]] = dict.fromkeys(ACTIVATIONS, MLP)
+
+
+class Block(nn.Module):
+    """x + mixer(norm(x)), then x + mlp(norm(x)); or the norms elsewhere, or both branches at once.
+
+    `pre` norms what a branch reads (Xiong et al., 2020), `post` the sum (Vaswani et al., 2017), `output` what a
+    branch writes (OLMo 2), `sandwich` what it reads and what it writes (Gemma 2).
+    """
+
+    def __init__(self, config: LmConfig, number: int) -> None:
+        super().__init__()
+        c, self.config, layer = config, config, config.layer(number)
+        self.mixer = MIXERS[layer.mixer](c, layer)
+        self.mlp = MLPS[layer.mlp](c, layer) if layer.mlp != "none" else None
+        for branch in ("mixer",) if self.mlp is None else ("mixer", "mlp"):
+            shared = c.residual == "parallel_shared" and branch == "mlp"
+            reads = c.norm_placement in ("pre", "sandwich") and not shared
+            self.add_module(f"{branch}_norm", Norm(c, c.d_model) if reads else nn.Identity())
+            writes = c.norm_placement != "pre"
+            self.add_module(f"{branch}_post_norm", Norm(c, c.d_model) if writes else nn.Identity())
+
+    def forward(self, stream: Stream, context: Context, cached: Kept | None) -> tuple[Stream, Kept | None]:
+        """Returns the stream after the layer, and what its mixer keeps (None without a cache)."""
+        x_BTD = stream.x_BTD
+        read_BTD = self.mixer_norm(x_BTD)
+        mixed_BTD, stream, kept = self.mixer(read_BTD, stream, context, cached)
+        if self.config.residual == "sequential":
+            x_BTD = self._add(x_BTD, mixed_BTD, self.mixer_post_norm)
+            if self.mlp is not None:
+                x_BTD = self._add(x_BTD, self.mlp(self.mlp_norm(x_BTD)), self.mlp_post_norm)
+        else:
+            assert self.mlp is not None
+            mlp_BTD = self.mlp(read_BTD if self.config.residual == "parallel_shared" else self.mlp_norm(x_BTD))
+            x_BTD = self._add(x_BTD, mixed_BTD, self.mixer_post_norm)
+            x_BTD = self._add(x_BTD, mlp_BTD, self.mlp_post_norm)
+        return stream._replace(x_BTD=x_BTD), kept
+
+    def _add(self, x_BTD: Tensor, branch_BTD: Tensor, norm: nn.Module) -> Tensor:
+        """Adds a branch to the stream, with the norm that stands behind it, if any."""
+        c, after = self.config, self.config.norm_placement == "post"
+        branch_BTD = c.residual_scale * (branch_BTD if after else norm(branch_BTD))
+        x_BTD = x_BTD + F.dropout(branch_BTD, c.dropout, self.training)
+        return norm(x_BTD) if after else x_BTD
+
+
+class Embedding(nn.Module):
+    """The token table, and positions that are added: learned, or the sines and cosines of Vaswani et al. (2017)."""
+
+    def __init__(self, config: LmConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.table = nn.Embedding(config.vocab_size, config.d_model)
+        if config.position_embedding == "learned":
+            self.positions = nn.Embedding(config.max_seq_len, config.d_model)
+
+    def forward(self, x_BTD: Tensor, positions_BT: Tensor) -> Tensor:
+        """Scales what stands in the table, and adds positions."""
+        x_BTD = x_BTD * self.config.embedding_scale
+        if self.config.position_embedding == "learned":
+            x_BTD = x_BTD + self.positions(positions_BT)
+        if self.config.position_embedding == "sinusoidal":
+            x_BTD = x_BTD + sinusoids(positions_BT, self.config.d_model).to(x_BTD.dtype)
+        return x_BTD
+
+
+def sinusoids(positions_BT: Tensor, width: int) -> Tensor:
+    """Returns waves, float32 `[B, T, D]`: sines in even places, cosines in odd ones."""
+    turns_R = torch.tensor([10_000.0 ** (-i / width) for i in range(0, width, 2)], device=positions_BT.device)
+    angle_BTR = positions_BT[..., None].float() * turns_R
+    return torch.stack([angle_BTR.sin(), angle_BTR.cos()], dim=-1).flatten(-2)[..., :width]
+
+
+class LmForCausalLM(PreTrainedModel, GenerationMixin):
+    """The decoder: embed, a stack of blocks, norm, unembed."""
+
+    config_class = LmConfig
+    supports_gradient_checkpointing = True
+    _supports_sdpa = True
+    _is_stateful = True  # a cache cannot be cut back: mixers may keep a state
+    _no_split_modules = ("Block",)
+    _skip_keys_device_placement = ("past_key_values",)
+    _tied_weights_keys: ClassVar[dict[str, str]] = {"head.weight": "embed.table.weight"}
+
+    def __init__(self, config: LmConfig) -> None:
+        super().__init__(config)
+        self.embed = Embedding(config)
+        self.layers = nn.ModuleList(Block(config, number) for number in range(config.n_layers))
+        self.final_norm = Norm(config, config.d_model) if config.final_norm else nn.Identity()
+        self.head = nn.Linear(config.d_model, config.vocab_size, bias=config.head_bias)
+        self.gradient_checkpointing = False
+        self.post_init()
+
+    def _init_weights(self, module: nn.Module) -> None:
+        if hasattr(module, "initialise"):
+            module.initialise()
+        elif isinstance(module, nn.Linear | nn.Embedding):
+            nn.init.normal_(module.weight, std=0.02)
+            if getattr(module, "bias", None) is not None:
+                nn.init.zeros_(module.bias)
+
+    def get_input_embeddings(self) -> nn.Module:
+        return self.embed.table
+
+    def set_input_embeddings(self, value: nn.Module) -> None:
+        self.embed.table = value
+
+    def get_output_embeddings(self) -> nn.Module:
+        return self.head
+
+    def set_output_embeddings(self, new_embeddings: nn.Module) -> None:
+        self.head = new_embeddings
+
+    @classmethod
+    def _supports_default_dynamic_cache(cls) -> bool:
+        return False  # `generate` leaves the cache to us
+
+    @can_return_tuple
+    def forward(
+        self,
+        input_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        position_ids: Tensor | None = None,
+        past_key_values: LmCache | None = None,
+        inputs_embeds: Tensor | None = None,
+        labels: Tensor | None = None,
+        use_cache: bool | None = None,
+        logits_to_keep: int | Tensor = 0,
+        segment_ids: Tensor | None = None,
+        output_hidden_states: bool | None = None,
+        **loss_options: Any,
+    ) -> CausalLMOutputWithPast:
+        """Predicts the next token at every place.
+
+        Args:
+            input_ids: tokens `[B, T]`; or `inputs_embeds`, their rows of the table `[B, T, D]`.
+            attention_mask: 0 for padding, `[B, T]`, or with all that the cache holds in front.
+            position_ids: of each token within its document; counted if left out.
+            past_key_values: what was kept of earlier tokens; this call's are added to it.
+            labels: the tokens themselves, -100 where they do not count; each is predicted from the one before.
+            use_cache: start a cache where none is given.
+            logits_to_keep: how many last places to score (0: all), or which.
+            segment_ids: document of each token within its row, from 1, 0 for padding; documents do not see each other.
+            output_hidden_states: return what enters each layer, and what leaves the last norm.
+            loss_options: passed to the loss, such as `num_items_in_batch`.
+        """
+        if loss_options.pop("output_attentions", None):
+            raise ValueError("output_attentions: this model returns none")
+        table_BTD = self.embed.table(input_ids) if inputs_embeds is None else inputs_embeds
+        cache = LmCache(len(self.layers)) if use_cache and past_key_values is None else past_key_values
+        context = _context(table_BTD.shape[:2], table_BTD.device, attention_mask, segment_ids, position_ids, cache)
+        x_BTD = self.embed(table_BTD, context.queries.positions_BT)
+        stream = Stream(F.dropout(x_BTD, self.config.dropout, self.training))
+        entering = []
+        for number, block in enumerate(self.layers):
+            entering.append(stream.x_BTD)
+            stream = self._run(block, number, stream, context, cache)
+        h_BTD = self.final_norm(stream.x_BTD)
+        if cache is not None:
+            cache.places = context.keys
+        scored = slice(-logits_to_keep, None) if isinstance(logits_to_keep, int) else logits_to_keep
+        logits_BTV = self._unembed(h_BTD[:, scored])
+        loss = None
+        if labels is not None:
+            if segment_ids is not None:
+                labels = _within_documents(labels, segment_ids)
+            loss = self.loss_function(logits_BTV, labels, vocab_size=self.config.vocab_size, **loss_options)
+        return CausalLMOutputWithPast(
+            loss=loss,
+            logits=logits_BTV,
+            past_key_values=cache,
+            hidden_states=(*entering, h_BTD) if output_hidden_states else None,
+        )
+
+    def _run(self, block: Block, number: int, stream: Stream, context: Context, cache: LmCache | None) -> Stream:
+        """Runs one layer, whose backward pass computes it again under gradient checkpointing."""
+        if self.gradient_checkpointing and self.training and cache is None:
+
+            def run(*parts: Tensor | None) -> tuple[Tensor | None, ...]:  # tensors in and out, not tuples of them
+                return tuple(block(Stream(*parts), context, None)[0])
+
+            return Stream(*self._gradient_checkpointing_func(run, *stream))
+        stream, kept = block(stream, context, None if cache is None else cache.layers[number])
+        if cache is not None:
+            cache.layers[number] = kept
+        return stream
+
+    def _unembed(self, h_BTD: Tensor) -> Tensor:
+        """Returns float32 logits `[B, T, V]`."""
+        logits_BTV = self.head(h_BTD).float() * self.config.logit_scale
+        if softcap := self.config.logit_softcap:
+            logits_BTV = softcap * torch.tanh(logits_BTV / softcap)
+        return logits_BTV
+
+
+def _context(
+    shape: torch.Size,
+    device: torch.device,
+    attention_mask: Tensor | None,
+    segment_ids: Tensor | None,
+    position_ids: Tensor | None,
+    cache: LmCache | None,
+) -> Context:
+    """Works out where this call's tokens stand, and where all tokens do that they may look at."""
+    segments_BT = torch.ones(shape, dtype=torch.long, device=device) if segment_ids is None else segment_ids.long()
+    if attention_mask is not None:
+        if attention_mask.ndim != 2:
+            raise ValueError(f"attention_mask of shape {tuple(attention_mask.shape)}: give [B, T], 0 for padding")
+        segments_BT = segments_BT * (attention_mask[:, -shape[1] :] > 0)
+    if position_ids is None:  # how many tokens of its document stand before it
+        old_BS = segments_BT[:, :0] if cache is None or cache.places is None else cache.places.segments_BT
+        all_BS = torch.cat([old_BS, segments_BT], dim=1)
+        same_BTS = segments_BT[:, :, None] == all_BS[:, None, :]
+        position_ids = same_BTS.tril(all_BS.shape[1] - shape[1] - 1).sum(-1)
+    queries = Places(segments_BT, position_ids.expand(shape))
+    return Context(queries, queries if cache is None else cache.extend(queries))
+
+
+def _within_documents(labels_BT: Tensor, segments_BT: Tensor) -> Tensor:
+    """Leaves out what would be predicted from another document, and padding."""
+    first_BT = F.pad(segments_BT[:, 1:] != segments_BT[:, :-1], (1, 0), value=True)
+    return labels_BT.masked_fill(first_BT | (segments_BT == 0), -100)
+
+
+LmConfig.register_for_auto_class()
+LmForCausalLM.register_for_auto_class("AutoModelForCausalLM")
