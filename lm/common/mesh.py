@@ -17,19 +17,24 @@ from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 from lm.common.errors import UserError
 
 AXES = ("data", "fsdp", "tensor", "context", "pipeline", "expert")
-SUPPORTED = ("data", "fsdp", "tensor")
+SUPPORTED = ("data", "fsdp", "tensor", "context")
 
 RULES: dict[str, tuple[str, ...]] = {
     "batch": ("data", "fsdp"),
-    "time": (),
+    "time": ("context",),
     "embed": ("fsdp",),
     "embed_activation": (),
     "heads": ("tensor",),
     "kv_heads": ("tensor",),
     "head_width": (),
+    "latent": (),
     "positions": (),
     "pair": (),
     "mlp": ("tensor",),
+    "recurrent": ("tensor",),
+    "state": (),
+    "gates": (),
+    "taps": (),
     "vocab": ("tensor",),
     "layers": (),
 }
@@ -91,3 +96,9 @@ def constrain(x: jax.Array, axes: Sequence[str]) -> jax.Array:
     if mesh.empty or mesh.size == 1:
         return x
     return jax.lax.with_sharding_constraint(x, spec(axes))
+
+
+def size(axis: str) -> int:
+    """Returns how many devices the mesh in force has along an axis; 1 where there is none."""
+    mesh = jax.sharding.get_abstract_mesh()
+    return 1 if mesh.empty else mesh.shape[axis]

@@ -19,7 +19,7 @@ from lm.model.block import Block
 from lm.model.cache import Cache
 from lm.model.config import ModelConfig, Stack
 from lm.model.context import Aux, Context, MixerCache, Stream, dropout
-from lm.model.linear import Linear
+from lm.model.linear import Linear, product
 from lm.model.norms import Norm
 from lm.model.positions import sinusoids
 from lm.model.roles import initialise
@@ -70,8 +70,7 @@ class Embedding(nn.Module):
     def logits(self, x_BTD: jax.Array) -> jax.Array:
         """Scores each `[D]` vector against every row of the table: `[B, T, V]`."""
         table_DV = self.table.astype(self.cfg.dtype).T
-        flat = jnp.dot(x_BTD.reshape(-1, self.cfg.d_model), table_DV, preferred_element_type=jnp.float32)
-        return flat.reshape(*x_BTD.shape[:-1], -1)
+        return product(x_BTD, table_DV, "float32")
 
 
 class Layers(nn.Module):

@@ -11,8 +11,21 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from lm.common.mesh import size
 from lm.model.config import ModelConfig
 from lm.model.roles import ROLES, initialise
+
+
+def product(x_BTI: jax.Array, kernel_IO: jax.Array, out_dtype: str | None = None) -> jax.Array:
+    """Multiplies `[B, T, I]` into `[B, T, O]`, as one two-dimensional product unless rows are split over devices.
+
+    A weight gradient that contracts two leading axes goes through layout copies on a CPU; where time is sharded,
+    flattening would gather it.
+    """
+    if size("context") > 1:
+        return jnp.dot(x_BTI, kernel_IO, preferred_element_type=out_dtype)
+    flat = jnp.dot(x_BTI.reshape(-1, x_BTI.shape[-1]), kernel_IO, preferred_element_type=out_dtype)
+    return flat.reshape(*x_BTI.shape[:-1], kernel_IO.shape[-1])
 
 
 class Linear(nn.Module):
@@ -30,10 +43,8 @@ class Linear(nn.Module):
         kernel = self.param("kernel", lambda key: initialise(role, self.shape, self.cfg, key))
         inputs, outputs = self.shape[: ROLES[role].n_in], self.shape[ROLES[role].n_in :]
         batch = x.shape[: x.ndim - len(inputs)]
-        # One two-dimensional product: a weight gradient that contracts two leading axes goes through layout copies.
         kernel_IO = kernel.astype(self.cfg.dtype).reshape(math.prod(inputs), -1)
-        flat = jnp.dot(x.reshape(-1, math.prod(inputs)), kernel_IO, preferred_element_type=self.out_dtype)
-        y = flat.reshape(*batch, *outputs)
+        y = product(x.reshape(*batch, math.prod(inputs)), kernel_IO, self.out_dtype).reshape(*batch, *outputs)
         if self.bias:
             y += self.param("bias", lambda key: initialise(f"{self.name}.bias", outputs, self.cfg, key)).astype(y.dtype)
         return y

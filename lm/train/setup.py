@@ -19,6 +19,7 @@ from lm.common.errors import UserError
 from lm.data import prepare
 from lm.data.shards import Shards, training_examples
 from lm.model import cost
+from lm.model.attention import support
 from lm.model.config import ModelConfig
 from lm.train import run, sizing
 from lm.train.loop import Task
@@ -101,6 +102,9 @@ def _make_parts(cfg: ConfigDict) -> tuple[Mesh, Optimizer, BatchPlan]:
     """Builds what needs no data: mesh, optimizer with its schedule, and batch plan."""
     train = cfg.train
     mesh = meshes.make_mesh(cfg.mesh)
+    support.check_hardware(cfg.model.attention_backend, jax.default_backend())
+    if mesh.shape["context"] > 1:
+        support.check(cfg.model.attention_backend, ["context"], cfg.model.dtype)
     split = mesh.shape["data"] * mesh.shape["fsdp"]
     for size in {train.batch_size, train.ramp.batch_size} - {0}:
         if size % (train.microbatches * split):
@@ -135,11 +139,11 @@ def make_task(cfg: ConfigDict, model: ModelConfig, shards: Shards) -> Task:
         steps=train.steps,
         seed=train.seed,
         microbatches=train.microbatches,
+        loss_chunk=train.loss_chunk,
         z_loss=train.z_loss,
         clip_norm=train.clip_norm,
         log_every=train.log_every,
         eval_every=train.eval_every,
-        loss_chunk=train.loss_chunk,
         checkpoint_every=train.checkpoint_every,
         shares=weights,
         bytes_per_token=shards.bytes_per_token("train", weights),

@@ -53,7 +53,7 @@ def run(
     mesh_sizes: dict[str, int], steps: int = 4, dropout: float = 0.0, **options: int
 ) -> tuple[list[float], list[float], dict]:
     """Losses and gradient norms of some steps, and where the state's arrays ended up."""
-    model = replace(CFG, dropout=dropout)
+    model = replace(CFG, dropout=dropout, attention_backend="ring" if mesh_sizes.get("context", 1) > 1 else "xla")
     cfg = pretrain().optimizer
     cfg.name, cfg.peak_lr = "muon", 3e-3
     optimizer = Optimizer.from_config(cfg, cosine(30, 1, 0.1))
@@ -148,7 +148,7 @@ module = importlib.util.module_from_spec(spec); spec.loader.exec_module(module)
 print(json.dumps([module.run(sizes, dropout=dropout) for sizes, dropout in json.loads(sys.argv[2])]))
 """
 CUBE = {"data": 2, "fsdp": 2, "tensor": 2}
-MESHES = [({"data": 8}, 0.0), ({"data": 4, "fsdp": 2}, DROPOUT), ({"fsdp": 4, "tensor": 2}, 0.0), (CUBE, DROPOUT)]
+MESHES = [({"data": 8}, 0.0), ({"data": 4, "fsdp": 2}, DROPOUT), ({"fsdp": 4, "tensor": 2}, 0.0), (CUBE, DROPOUT), ({"context": 4, "data": 2}, 0.0)]
 
 
 def test_sharded_equals_single() -> None:

@@ -5,9 +5,11 @@ Dims: B batch, T query time, S key time, H query heads, K key/value heads, N hea
 
 from __future__ import annotations
 
+from functools import partial
+
 import jax
 
-from lm.model.attention import xla
+from lm.model.attention import cudnn, ring, xla
 from lm.model.attention.places import Places, Scores
 
 __all__ = ["Places", "Scores", "attend"]
@@ -26,8 +28,14 @@ def attend(
 ) -> jax.Array:
     """Attends from each query to the keys of its own document at or before its own position.
 
-    `aligned` says that query t and key t are the same token (no cache). Returns `[B, T, H, M]` in the dtype of
-    `q_BTHN`.
+    `aligned` says that query t and key t are the same token; over a cache, where they are not, `xla` does it whatever
+    the backend. Returns `[B, T, H, M]` in the dtype of `q_BTHN`.
     """
-    assert backend == "xla", backend
-    return xla.attend(q_BTHN, k_BSKN, v_BSKM, queries, keys, scores, aligned=aligned)
+    compute = {"ring": ring.attend, "cudnn": cudnn.attend}.get(backend, xla.attend)
+    if backend.startswith("splash"):
+        from lm.model.attention import splash  # brings in Pallas, which takes a second to import
+
+        compute = partial(splash.attend, interpret=backend == "splash_interpret")
+    if not aligned:
+        compute = xla.attend
+    return compute(q_BTHN, k_BSKN, v_BSKM, queries, keys, scores, aligned=aligned)

@@ -7,13 +7,12 @@ from __future__ import annotations
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from lm.model.attention.places import Places, Scores
+from lm.model.attention.scoring import score
 
 # Queries of one block see keys up to the block's end only, so half the masked work of a long row is never done.
 QUERY_BLOCK = 128
-_MASKED = -1e30  # finite: a row with nothing to see (padding) stays finite too
 
 
 def attend(
@@ -45,22 +44,10 @@ def attend(
 def _attend_block(
     q_BTHN: jax.Array, k_BSKN: jax.Array, v_BSKM: jax.Array, queries: Places, keys: Places, scores: Scores
 ) -> jax.Array:
-    b, t, h, n = q_BTHN.shape
-    k_heads, m = v_BSKM.shape[2:]
-    q_BTKGN = (q_BTHN * scores.scale).reshape(b, t, k_heads, h // k_heads, n)
-    score_BKGTS = jnp.einsum("btkgn,bskn->bkgts", q_BTKGN, k_BSKN, preferred_element_type=jnp.float32)
-    if scores.softcap:
-        score_BKGTS = scores.softcap * jnp.tanh(score_BKGTS / scores.softcap)
-    distance_BTS = queries.positions_BT[:, :, None] - keys.positions_BT[:, None, :]
-    if scores.alibi:
-        slope_KG11 = alibi_slopes(h).reshape(k_heads, h // k_heads, 1, 1)
-        score_BKGTS -= slope_KG11 * distance_BTS[:, None, None].astype(jnp.float32)
-    seen_BTS = (queries.segments_BT[:, :, None] == keys.segments_BT[:, None, :]) & (distance_BTS >= 0)
-    if scores.window:
-        seen_BTS &= distance_BTS < scores.window
-    score_BKGTS = jnp.where(seen_BTS[:, None, None], score_BKGTS, _MASKED)
+    score_BKGTS = score(q_BTHN, k_BSKN, queries, keys, scores)
     weight_BKGTS = _softmax(score_BKGTS, scores.sinks_H).astype(v_BSKM.dtype)
-    return jnp.einsum("bkgts,bskm->btkgm", weight_BKGTS, v_BSKM).reshape(b, t, h, m)
+    mixed_BTKGM = jnp.einsum("bkgts,bskm->btkgm", weight_BKGTS, v_BSKM)
+    return mixed_BTKGM.reshape(*q_BTHN.shape[:3], v_BSKM.shape[-1])
 
 
 def _softmax(score_BKGTS: jax.Array, sinks_H: jax.Array | None) -> jax.Array:
@@ -69,11 +56,3 @@ def _softmax(score_BKGTS: jax.Array, sinks_H: jax.Array | None) -> jax.Array:
     b, k, g, t, _ = score_BKGTS.shape
     sink_BKGT1 = jnp.broadcast_to(sinks_H.astype(jnp.float32).reshape(1, k, g, 1, 1), (b, k, g, t, 1))
     return jax.nn.softmax(jnp.concatenate([score_BKGTS, sink_BKGT1], axis=-1), axis=-1)[..., :-1]
-
-
-def alibi_slopes(n_heads: int) -> np.ndarray:
-    """Returns each head's slope, float32 `[H]`: 2^(-8i/H), and between those of powers of two for other numbers."""
-    whole = 1 << (n_heads.bit_length() - 1)
-    slopes = [2.0 ** (-8.0 * (i + 1) / whole) for i in range(whole)]
-    slopes += [2.0 ** (-4.0 * (2 * i + 1) / whole) for i in range(n_heads - whole)]
-    return np.asarray(slopes, np.float32)
