@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from lm.convert.hf import rope
@@ -68,8 +69,17 @@ QK_NORMS = (
 IGNORED = (r"model\.layers\.\d+\.self_attn\.rotary_emb\.inv_freq",)
 
 
-def read_shape(settings: Settings) -> dict[str, Any]:
-    """Takes the sizes that families built like Llama spell alike, and returns them under our names."""
+def read_shape(
+    settings: Settings,
+    *,
+    epsilon: tuple[str, float] = ("rms_norm_eps", 1e-6),
+    activations: Mapping[str, str] = ACTIVATIONS,
+    activation: tuple[str, str] = ("hidden_act", "silu"),
+) -> dict[str, Any]:
+    """Takes the sizes that families built like Llama spell alike, and returns them under our names.
+
+    `epsilon` and `activation` are those keys' names and what holds without them.
+    """
     heads, width = settings.integer("num_attention_heads"), settings.integer("hidden_size")
     return {
         "vocab_size": settings.integer("vocab_size"),
@@ -80,14 +90,20 @@ def read_shape(settings: Settings) -> dict[str, Any]:
         "d_ff": settings.integer("intermediate_size"),
         "head_width": settings.integer("head_dim", width // heads),
         "max_seq_len": settings.integer("max_position_embeddings"),
-        "norm_epsilon": settings.number("rms_norm_eps", 1e-6),
-        "mlp": settings.choice("hidden_act", ACTIVATIONS, "silu"),
+        "norm_epsilon": settings.number(*epsilon),
+        "mlp": settings.choice(activation[0], activations, activation[1]),
     }
 
 
-def write_shape(cfg: ModelConfig) -> dict[str, Any]:
-    """Returns the sizes under their names; an activation that the format lacks is left out."""
-    names = {ours: theirs for theirs, ours in reversed(ACTIVATIONS.items())}
+def write_shape(
+    cfg: ModelConfig,
+    *,
+    epsilon: str = "rms_norm_eps",
+    activations: Mapping[str, str] = ACTIVATIONS,
+    activation: str = "hidden_act",
+) -> dict[str, Any]:
+    """Returns the sizes under their names; for an activation that the format lacks, the first that it has."""
+    names = {ours: theirs for theirs, ours in reversed(activations.items())}
     return {
         "vocab_size": cfg.vocab_size,
         "num_hidden_layers": cfg.n_layers,
@@ -97,8 +113,8 @@ def write_shape(cfg: ModelConfig) -> dict[str, Any]:
         "intermediate_size": cfg.d_ff,
         "head_dim": cfg.head_width,
         "max_position_embeddings": cfg.max_seq_len,
-        "rms_norm_eps": cfg.norm_epsilon,
-        "hidden_act": names.get(cfg.layers[0].mlp, "silu"),
+        epsilon: cfg.norm_epsilon,
+        activation: names.get(cfg.layers[0].mlp, next(iter(activations))),
         "tie_word_embeddings": cfg.tie_embeddings,
     }
 
