@@ -83,7 +83,7 @@ class Model:
             sampling=Sampling(temperature, top_k, top_p),
             seed=seed,
             vocab_size=self.tokenizer.vocab_size,
-            stop_ids=frozenset({self.tokenizer.eos_id}),
+            stop_ids=self.tokenizer.stop_ids,
         )
         completions = [self._continuation(prompt, row) for prompt, row in zip(prompt_ids, rows, strict=True)]
         return completions[0] if isinstance(prompts, str) else completions
@@ -103,7 +103,7 @@ class Model:
             vocab_size=self.tokenizer.vocab_size,
         )
         for token_B in steps:
-            if token_B[0] == self.tokenizer.eos_id:
+            if int(token_B[0]) in self.tokenizer.stop_ids:
                 break
             ids.append(int(token_B[0]))
             text = self._continuation(prompt_ids, ids)

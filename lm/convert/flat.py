@@ -44,6 +44,12 @@ def unflatten(cfg: ModelConfig, tensors: Mapping[str, np.ndarray]) -> Any:
     return jax.tree_util.tree_map_with_path(leaf, cost.parameter_shapes(cfg))
 
 
+def allocate(cfg: ModelConfig) -> tuple[Any, dict[str, np.ndarray]]:
+    """Returns an unfilled float32 parameter tree, and views into it by flat name to fill it through."""
+    tree = jax.tree.map(lambda leaf: np.empty(leaf.shape, np.float32), cost.parameter_shapes(cfg))
+    return tree, dict(_entries(cfg, tree, lambda a, i: a[i, ...]))
+
+
 def _entries(cfg: ModelConfig, tree: Any, row: Any) -> list[tuple[str, Any]]:
     stacks = {stack.name: stack for stack in cfg.stacks}
     found: list[tuple[int, str, Any]] = []

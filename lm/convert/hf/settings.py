@@ -11,22 +11,22 @@ from lm.common.errors import UserError
 
 _REQUIRED: Any = object()
 
-# Keys of any family that change no logit: what made the file, training, generation, and where tensors are computed.
-INERT = frozenset(
-    "model_type architectures auto_map transformers_version _name_or_path name_or_path dtype torch_dtype use_cache "
-    "initializer_range initializer_factor init_std bos_token_id eos_token_id pad_token_id unk_token_id sep_token_id "
-    "decoder_start_token_id task_specific_params generation transformers.js_config pretraining_tp _attn_implementation "
-    "_attn_implementation_internal attn_implementation _commit_hash return_dict output_attentions "
-    "output_hidden_states chunk_size_feed_forward id2label label2id problem_type is_encoder_decoder "
-    "attention_dropout attn_dropout attn_pdrop embd_pdrop embd_dropout resid_pdrop resid_dropout hidden_dropout "
-    "hidden_dropout_prob dropout attention_probs_dropout_prob summary_type summary_use_proj summary_activation "
-    "summary_proj_to_labels summary_first_dropout classifier_dropout keys_to_ignore_at_inference "
-    "is_llama_config gradient_checkpointing "
-    # of generation, which older versions wrote into the same file
-    "do_sample temperature top_k top_p max_length min_length max_new_tokens repetition_penalty num_beams "
-    "num_beam_groups diversity_penalty length_penalty early_stopping no_repeat_ngram_size typical_p "
-    "encoder_no_repeat_ngram_size num_return_sequences remove_invalid_values".split()
-)
+# Keys of any family that change no logit: what made the file, training, where tensors are computed, and generation,
+# which older versions wrote into the same file.
+_ORIGIN = """model_type architectures auto_map transformers_version _name_or_path name_or_path _commit_hash dtype
+torch_dtype is_llama_config transformers.js_config task_specific_params custom_pipelines"""
+_TRAINING = """initializer_range initializer_factor init_std attention_dropout attn_dropout attn_pdrop embd_pdrop
+embd_dropout resid_pdrop resid_dropout hidden_dropout hidden_dropout_prob dropout attention_probs_dropout_prob
+classifier_dropout gradient_checkpointing problem_type id2label label2id summary_type summary_use_proj
+summary_activation summary_proj_to_labels summary_first_dropout"""
+_COMPUTATION = """use_cache attn_implementation _attn_implementation _attn_implementation_internal pretraining_tp
+return_dict output_attentions output_hidden_states chunk_size_feed_forward keys_to_ignore_at_inference
+is_encoder_decoder"""
+_GENERATION = """bos_token_id eos_token_id pad_token_id unk_token_id sep_token_id cls_token_id mask_token_id
+decoder_start_token_id do_sample temperature top_k top_p typical_p max_length min_length max_new_tokens num_beams
+num_beam_groups diversity_penalty repetition_penalty length_penalty early_stopping no_repeat_ngram_size
+encoder_no_repeat_ngram_size num_return_sequences remove_invalid_values"""
+INERT = frozenset(f"{_ORIGIN} {_TRAINING} {_COMPUTATION} {_GENERATION}".split())
 
 
 class Settings:

@@ -12,6 +12,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from lm.convert import flat
 from lm.convert.hf.codecs import Codec, Ours, Shape, linear
 from lm.convert.hf.settings import Settings
@@ -79,6 +81,15 @@ class Row(NamedTuple):
     shapes: tuple[Shape, ...]
     ours: tuple[Ours, ...]
     how: Codec
+    cfg: ModelConfig
+
+    def read(self, theirs: list[np.ndarray]) -> list[np.ndarray]:
+        """Returns our tensors, in the order of `ours`."""
+        return self.how.read(theirs, self.ours, self.cfg)
+
+    def write(self, ours: list[np.ndarray]) -> list[np.ndarray]:
+        """Returns their tensors, in the order of `theirs`."""
+        return self.how.write(ours, self.ours, self.cfg)
 
 
 def rows(family: Family, cfg: ModelConfig) -> list[Row]:
@@ -88,14 +99,9 @@ def rows(family: Family, cfg: ModelConfig) -> list[Row]:
     """
     shapes = flat.shapes(cfg)
     found = []
-    for entry in family.entries:
-        if "{i}" not in "".join(_tuple(entry.ours)):
-            if entry.when(cfg, None):
-                found.append(_row(entry, cfg, shapes, -1))
-    for number, layer in enumerate(cfg.layers):
-        for entry in family.entries:
-            if "{i}" in "".join(_tuple(entry.ours)) and entry.when(cfg, layer):
-                found.append(_row(entry, cfg, shapes, number))
+    for number, layer in [(-1, None), *enumerate(cfg.layers)]:
+        here = [entry for entry in family.entries if ("{i}" in "".join(entry.ours)) == (layer is not None)]
+        found += [_row(entry, cfg, shapes, number) for entry in here if entry.when(cfg, layer)]
     ours = [one.name for row in found for one in row.ours]
     assert sorted(ours) == sorted(shapes), (
         f"{family.model_type}: {sorted({*ours} ^ {*shapes}) or 'a name stands twice'}"
@@ -114,7 +120,7 @@ def _row(entry: Entry, cfg: ModelConfig, shapes: Mapping[str, Shape], number: in
     members = ours[0].shape[0]
     expanded = [name.replace("{e}", str(e)) for name in theirs for e in (range(members) if "{e}" in name else range(1))]
     assert len(expanded) == len(wanted), f"{entry.theirs}: {entry.how.name} is of {len(wanted)} tensors"
-    return Row(tuple(expanded), wanted, ours, entry.how)
+    return Row(tuple(expanded), wanted, ours, entry.how, cfg)
 
 
 def _n_in(name: str) -> int:

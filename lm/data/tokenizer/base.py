@@ -40,6 +40,10 @@ class Tokenizer(Protocol):
     @property
     def pad_id(self) -> int: ...
     @property
+    def stop_ids(self) -> frozenset[int]:
+        """The ids that end a text: `eos_id`, and with it what else ends a turn in models made elsewhere."""
+
+    @property
     def lossless(self) -> bool:
         """Whether `decode(encode(text)) == text` for every text."""
 
@@ -111,6 +115,10 @@ class Base(ABC):
     def pad_id(self) -> int:
         return self.control[PAD]
 
+    @property
+    def stop_ids(self) -> frozenset[int]:
+        return frozenset({self.eos_id})
+
     @abstractmethod
     def encode_batch(self, texts: Sequence[str]) -> list[np.ndarray]:
         """Encodes many texts, int32 ids each."""
@@ -141,14 +149,15 @@ def by_passage(texts: Sequence[str], encode: Callable[[list[str]], Sequence[np.n
         UserError: a text with half a surrogate pair.
     """
     for text in texts:
-        _check_unicode(text)
+        check_unicode(text)
     cut = [list(passages(text)) for text in texts]
     encoded = iter(encode(list(chain.from_iterable(cut))))
     parts = [[next(encoded) for _ in passages_] for passages_ in cut]
     return [part[0] if len(part) == 1 else np.concatenate([np.zeros(0, np.int32), *part]) for part in parts]
 
 
-def _check_unicode(text: str) -> None:
+def check_unicode(text: str) -> None:
+    """Raises UserError for text with half a surrogate pair, which is no character."""
     try:
         text.encode()
     except UnicodeEncodeError as error:

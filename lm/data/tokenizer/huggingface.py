@@ -55,8 +55,8 @@ class ByteBPE(HuggingFace):
     """Byte-level BPE (Radford et al., 2019): 256 byte tokens and merges of them, so every text is spelt exactly."""
 
     def __init__(self, payload: bytes, spec: Spec) -> None:
-        byte_of = {char: byte for byte, char in enumerate(_byte_chars())}
-        super().__init__(payload, spec, lambda token: bytes(byte_of[char] for char in token), lossless=True)
+        table = byte_of()
+        super().__init__(payload, spec, lambda token: bytes(table[char] for char in token), lossless=True)
 
 
 class WordPiece(HuggingFace):
@@ -155,6 +155,11 @@ def _byte_chars() -> list[str]:
     printable = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
     odd = [byte for byte in range(_BYTES) if byte not in printable]
     return [chr(byte) if byte in printable else chr(_BYTES + odd.index(byte)) for byte in range(_BYTES)]
+
+
+def byte_of() -> dict[str, int]:
+    """Returns the byte that each printable stand-in of a byte-level vocabulary is for."""
+    return {char: byte for byte, char in enumerate(_byte_chars())}
 
 
 def _with_control(raw: dict[str, Any], spec: Spec) -> bytes:

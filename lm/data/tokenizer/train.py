@@ -11,7 +11,7 @@ from ml_collections import ConfigDict, config_dict
 
 from lm.common import manifest
 from lm.common.errors import UserError
-from lm.data.tokenizer import char, huggingface, ids, spm
+from lm.data.tokenizer import char, huggingface, ids, imported, spm
 from lm.data.tokenizer.base import Spec, Tokenizer
 from lm.data.tokenizer.passages import sample
 
@@ -115,7 +115,7 @@ def fit(config: Mapping[str, Any], texts: Iterable[str]) -> tuple[bytes, Tokeniz
 
 
 def load(directory: Path) -> Tokenizer:
-    """Opens the tokenizer in a directory that `train` or `ids.write` made.
+    """Opens the tokenizer in a directory that `train`, `ids.write` or `imported.adopt` made.
 
     Raises:
         UserError: no finished tokenizer there.
@@ -124,6 +124,8 @@ def load(directory: Path) -> Tokenizer:
     payload = (directory / made.files[0].name).read_bytes()
     if made.config["kind"] == ids.KIND:
         return ids.Ids(payload)
+    if made.config["kind"] == imported.KIND:
+        return imported.Imported((directory / imported.TOKENIZER).read_bytes(), imported.Facts(**made.config))
     return _KINDS[made.config["kind"]].open(payload, _spec(made.config, limit=made.counts["vocab_size"]))
 
 

@@ -1,0 +1,68 @@
+"""Which family a model can be exported as: the first whose config says all of its architecture."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+from lm.common.config import flatten
+from lm.common.errors import UserError
+from lm.convert.hf import families
+from lm.convert.hf.settings import Settings
+from lm.convert.hf.table import Family
+from lm.model.config import PER_LAYER, ModelConfig, pattern
+
+# How a model is computed, not what it is. Dropout is among them: it acts in training alone.
+COMPUTED = ("attention_backend", "scan_layers", "remat", "dtype", "dropout")
+_READ_BACK = "config.json"
+_SHOWN = 6
+
+
+def choose(cfg: ModelConfig, name: str | None = None, preferred: str | None = None) -> Family:
+    """Returns the family to export as: the one called `name`, else `preferred` where it fits, else the first that does.
+
+    Raises:
+        UserError: the named one, or none, can say this architecture; what stands in the way of the nearest is named.
+    """
+    if name:
+        candidates = [families.named(name, "family")]
+    else:
+        candidates = sorted(families.FAMILIES, key=lambda family: family.model_type != preferred)
+    nearest: tuple[tuple[int, int], Family, list[str]] | None = None
+    for family in candidates:
+        found = obstacles(family, cfg)
+        if not found:
+            return family
+        rank = (found[0].startswith(_READ_BACK), len(found))
+        if nearest is None or rank < nearest[0]:
+            nearest = rank, family, found
+    assert nearest is not None
+    _, family, found = nearest
+    more = f" and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
+    who = f"family {family.model_type}" if name else f"no family fits; {family.model_type}, the nearest,"
+    raise UserError(f"{who} cannot say {', '.join(found[:_SHOWN])}{more}; --format=torch writes any model")
+
+
+def obstacles(family: Family, cfg: ModelConfig) -> list[str]:
+    """Returns what of the architecture is lost in the family's config, as `model.KEY=VALUE`; nothing if it fits."""
+    try:
+        settings = Settings(family.write_config(cfg), _READ_BACK)
+        back = family.read_config(settings)
+        settings.finish()
+    except UserError as error:
+        return [str(error) if str(error).startswith(_READ_BACK) else f"{_READ_BACK}: {error}"]
+    kept = architecture(back)
+    return [f"model.{key}={value!r}" for key, value in architecture(cfg).items() if kept[key] != value]
+
+
+def architecture(cfg: ModelConfig) -> Mapping[str, Any]:
+    """Returns the keys that are the architecture, dotted, in one spelling: like architectures are equal."""
+    values = {key: value for key, value in flatten(asdict(cfg)) if key not in COMPUTED}
+    for key in PER_LAYER:
+        if isinstance(value := values[key], tuple):
+            values[key] = pattern([value[i % len(value)] for i in range(cfg.n_layers)])
+    if math.isclose(cfg.attention_scale * math.sqrt(cfg.head_width), 1.0):
+        values["attention_scale"] = 0.0
+    return values

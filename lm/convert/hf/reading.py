@@ -1,0 +1,114 @@
+"""From a directory in Hugging Face's format to an architecture and its parameters."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from lm.common.errors import UserError
+from lm.convert import flat
+from lm.convert.hf import families
+from lm.convert.hf.settings import Settings, read_json
+from lm.convert.hf.stored import DTYPES, Tensors
+from lm.convert.hf.table import Family, Row, rows
+from lm.model.config import ModelConfig
+
+CONFIG = "config.json"
+_SHOWN = 4  # tensors of each kind of mistake that a message names
+
+
+class Imported(NamedTuple):
+    """What a checkpoint holds: the architecture, float32 parameters, its family, and the dtype that was stored."""
+
+    config: ModelConfig
+    params: Any
+    family: Family
+    dtype: str
+
+
+def read(directory: str | Path) -> Imported:
+    """Reads a checkpoint; beside the float32 parameters, one of their tensors at a time is in memory.
+
+    Raises:
+        UserError: no such checkpoint; a family or a feature that is not known; a tensor that is missing, left over,
+            mis-shaped or not finite; a damaged file.
+    """
+    directory = Path(directory)
+    family, cfg = read_config(directory)
+    table = rows(family, cfg)
+    with Tensors(directory) as tensors:
+        names = _match(directory, family, cfg, table, tensors)
+        params, views = flat.allocate(cfg)
+        for row in table:
+            theirs = [tensors.read(names[name]) for name in row.theirs]
+            for one, array in zip(row.ours, row.read(theirs), strict=True):
+                views[one.name][...] = array
+        _check_tied(family, cfg, names, tensors)
+        dtypes = {tensors.entries[names[name]].dtype for row in table for name in row.theirs}
+    return Imported(cfg, params, family, max(dtypes, key=["float16", "bfloat16", "float32"].index))
+
+
+def read_config(directory: Path) -> tuple[Family, ModelConfig]:
+    """Reads the architecture alone.
+
+    Raises:
+        UserError: as `read`, of the config.
+    """
+    path = directory / CONFIG
+    values = read_json(path)
+    if "quantization_config" in values:
+        raise UserError(f"{path}: quantization_config: quantised weights are not read; take the original checkpoint")
+    if not isinstance(kind := values.get("model_type"), str):
+        raise UserError(f"{path}: model_type is missing, so the family is not known; copy the file again")
+    family = families.named(kind, f"{path}: model_type")
+    settings = Settings(values, str(path))
+    cfg = family.read_config(settings)
+    settings.finish()
+    return family, cfg
+
+
+def _match(directory: Path, family: Family, cfg: ModelConfig, table: list[Row], tensors: Tensors) -> dict[str, str]:
+    """Returns under which name each tensor of the table, and each tied one, is stored; all that is wrong is named."""
+    wanted = {name: shape for row in table for name, shape in zip(row.theirs, row.shapes, strict=True)}
+    tied = family.tied if cfg.tie_embeddings else {}
+    found = {}
+    for stored in tensors.entries:
+        name = stored
+        if name not in wanted and name not in tied and family.prefix + name in wanted:
+            name = family.prefix + name  # of the trunk alone
+        if not any(re.fullmatch(pattern, name) for pattern in family.ignored):
+            found[name] = stored
+    missing = [name for name in wanted if name not in found]
+    extra = [name for name in found if name not in wanted and name not in tied]
+    entries = {name: tensors.entries[found[name]] for name in wanted if name in found}
+    misshapen = [f"{name} is {e.shape}, not {wanted[name]}" for name, e in entries.items() if e.shape != wanted[name]]
+    odd = [f"{name} is {e.dtype}" for name, e in entries.items() if e.dtype not in DTYPES.values()]
+    wrong = [
+        f"{label} {', '.join(items[:_SHOWN])}{f' and {len(items) - _SHOWN} more' if len(items) > _SHOWN else ''}"
+        for label, items in (
+            ("missing", missing),
+            ("not known", extra),
+            ("mis-shaped", misshapen),
+            (f"not of {', '.join(DTYPES.values())}", odd),
+        )
+        if items
+    ]
+    if wrong:
+        raise UserError(
+            f"{directory}: the tensors are not those of a {family.model_type} with this {CONFIG}: {'; '.join(wrong)}; "
+            "copy weights and config from the same place"
+        )
+    return found
+
+
+def _check_tied(family: Family, cfg: ModelConfig, names: dict[str, str], tensors: Tensors) -> None:
+    """Checks that a copy of a tied tensor is one."""
+    for copy, original in family.tied.items() if cfg.tie_embeddings else ():
+        if copy in names and not np.array_equal(tensors.read(names[copy]), tensors.read(names[original])):
+            raise UserError(
+                f"{tensors.entries[names[copy]].file}: {copy} differs from {original}, but {CONFIG} ties the two; "
+                "set tie_word_embeddings to false there if they are meant to differ"
+            )
