@@ -22,14 +22,14 @@ from lm.model.config import PER_LAYER, ModelConfig
 from lm.model.roles import is_stacked, path_names, role_of
 
 NUMBERS: dict[str, tuple[Any, ...]] = {
-    "vocab_size": (37,),
-    "n_layers": (2, 3, 4, 5, 7),
+    "vocab_size": (37, 40),
+    "n_layers": (1, 2, 3, 4, 5),
     "n_heads": (2, 4),
     "n_kv_heads": (1, 2, 4),
     "d_model": (16, 24, 32),
     "d_ff": (16, 24, 40),
     "head_width": (4, 8),
-    "max_seq_len": (32,),
+    "max_seq_len": (32, 24),
     "norm_epsilon": (1e-6, 1e-3),
     "residual_scale": (1.0, 0.7),
     "window": (0, 2, 5),
@@ -61,51 +61,58 @@ ENOUGH = 5000
 
 
 @cache
-def annotations() -> dict[str, str]:
-    """Returns the type of every key of the config, by its dotted name, sections resolved."""
-    return dict(_annotations(ModelConfig, ""))
+def keys() -> dict[str, tuple[str, Any]]:
+    """Returns the type and the default of every key of the config, by its dotted name, sections resolved."""
+    return dict(_keys(ModelConfig, ""))
 
 
-def _annotations(cls: Any, prefix: str) -> list[tuple[str, str]]:
+def _keys(cls: Any, prefix: str) -> list[tuple[str, tuple[str, Any]]]:
     found = []
     for item in fields(cls):
         section = item.default_factory if isinstance(item.default_factory, type) else None
         if section is not None and is_dataclass(section):
-            found += _annotations(section, f"{prefix}{item.name}.")
+            found += _keys(section, f"{prefix}{item.name}.")
         else:
-            found.append((f"{prefix}{item.name}", str(item.type).removeprefix("PerLayer[").removesuffix("]")))
+            kind = str(item.type).removeprefix("PerLayer[").removesuffix("]")
+            found.append((f"{prefix}{item.name}", (kind, item.default)))
     return found
 
 
 @cache
 def choices() -> dict[str, tuple[Any, ...]]:
-    """Returns the values each key is drawn from; those nobody said how to draw have none."""
-    return {key: _choices(key, kind) for key, kind in annotations().items()}
-
-
-def _choices(key: str, kind: str) -> tuple[Any, ...]:
-    if key in FIXED:
-        return (FIXED[key],)
-    if kind == "bool":
-        return (False, True)
-    return NUMBERS.get(key, ()) if kind in ("int", "float") else get_args(getattr(config, kind))
+    """Returns the values each key is drawn from, its default first; those nobody said how to draw have none."""
+    found = {}
+    for key, (kind, default) in keys().items():
+        if key in FIXED:
+            some: tuple[Any, ...] = (FIXED[key],)
+        elif kind in ("int", "float"):
+            some = NUMBERS.get(key, ())
+        else:
+            some = (False, True) if kind == "bool" else get_args(getattr(config, kind))
+        found[key] = tuple(sorted(some, key=lambda value: value != default))
+    return found
 
 
 @cache
 def draw(seed: int) -> ModelConfig:
     """Draws a valid architecture; where keys do not go together, one of those the refusal names is drawn again."""
     rng = random.Random(seed)
-    values = {key: _propose(key, rng) for key, some in choices().items() if some}
+    return settle({key: _propose(key, rng) for key, some in choices().items() if some}, rng)
+
+
+def settle(values: dict[str, Any], rng: random.Random, keep: str = "") -> ModelConfig:
+    """Builds a config from values by dotted key, drawing again what its refusals name; `keep` stays as it is."""
     for _ in range(ENOUGH):
         try:
             return build(values)
         except UserError as error:
             named = [key for key in re.findall(r"model\.([a-z0-9_.]*[a-z0-9_])", str(error)) if key in values]
-            if not named:
+            if named in ([], [keep]):
                 raise
-            key = rng.choice(named)
-            values[key] = _propose(key, rng)
-    raise AssertionError(f"seed {seed}: found no valid architecture")
+            key = rng.choice([key for key in named if key != keep])
+            unused = key == named[0] and "leave it out" in str(error)
+            values = values | {key: choices()[key][0] if unused else _propose(key, rng)}
+    raise AssertionError(f"no valid architecture is near {values}")
 
 
 def _propose(key: str, rng: random.Random) -> Any:
@@ -132,7 +139,7 @@ def build(values: dict[str, Any]) -> ModelConfig:
 def flat(cfg: ModelConfig) -> dict[str, Any]:
     """Returns every key's value by its dotted name."""
     values = {}
-    for key in annotations():
+    for key in keys():
         section, _, name = key.rpartition(".")
         values[key] = getattr(getattr(cfg, section) if section else cfg, name)
     return values

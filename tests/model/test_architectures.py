@@ -1,8 +1,8 @@
 """The random architectures reach the whole config space."""
 
-from __future__ import annotations
+from __future__ import keys
 
-from .architectures import NUMBERS, annotations, build, choices, covering, draw, flat, used
+from .architectures import NUMBERS, build, choices, covering, draw, flat, keys, used
 
 SEEDS = range(128)
 
@@ -10,7 +10,7 @@ SEEDS = range(128)
 def test_every_key_can_be_drawn() -> None:
     """A key that nobody said how to draw, or a number that is no key any more, is named here."""
     assert [key for key, some in choices().items() if not some] == []
-    assert NUMBERS.keys() - annotations().keys() == set()
+    assert NUMBERS.keys() - keys().keys() == set()
 
 
 def test_the_draws_use_every_choice_of_every_key() -> None:
