@@ -8,6 +8,7 @@ from __future__ import annotations
 import ast
 import errno
 import importlib
+import keyword
 import os
 import shutil
 import sys
@@ -26,7 +27,7 @@ def stages() -> dict[str, str]:
     found = {}
     for path in sorted(_STAGES.glob("[a-z]*.py")):
         doc = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
-        found[path.stem] = doc.split("\n", 1)[0]
+        found[path.stem.rstrip("_")] = doc.split("\n", 1)[0]
     return found
 
 
@@ -97,7 +98,7 @@ def _run(name: str, arguments: list[str]) -> int:
 
         near = difflib.get_close_matches(name, stages(), n=1)
         raise UserError(f"no such stage{f'; did you mean `lm {near[0]}`?' if near else ''} (`lm --help` lists them)")
-    stage = importlib.import_module(f"lm.stages.{name}")
+    stage = importlib.import_module(f"lm.stages.{name}{'_' if keyword.iskeyword(name) else ''}")
     file, assignments, workdir = "", [], ""
     for argument in arguments:
         if argument in ("-h", "--help"):

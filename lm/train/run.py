@@ -108,7 +108,13 @@ def shards_directory(directory: Path) -> Path:
     return own if own.is_dir() else Path(read_config(directory)["data"]["path"])
 
 
-def finish(directory: Path, config: Mapping[str, Any], inputs: Mapping[str, str], counts: Mapping[str, Any]) -> None:
+def finish(
+    directory: Path,
+    config: Mapping[str, Any],
+    inputs: Mapping[str, str],
+    counts: Mapping[str, Any],
+    stage: str = "pretrain",
+) -> None:
     """Writes the manifest over everything that is the run, checkpoints included; derived views are left out."""
     files: Iterable[Path] = (
         path
@@ -116,7 +122,7 @@ def finish(directory: Path, config: Mapping[str, Any], inputs: Mapping[str, str]
         for path in ([directory / name] if (directory / name).is_file() else (directory / name).rglob("*"))
         if path.is_file()
     )
-    manifest.write(directory, stage="pretrain", config=config, inputs=inputs, counts=counts, files=files)
+    manifest.write(directory, stage=stage, config=config, inputs=inputs, counts=counts, files=files)
 
 
 def is_finished(directory: Path) -> bool:

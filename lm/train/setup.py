@@ -151,18 +151,25 @@ def make_task(cfg: ConfigDict, model: ModelConfig, shards: Shards) -> Task:
 
 
 def facts(model: ModelConfig, derived: list[sizing.Derived], task: Task, shards: Shards) -> dict[str, Any]:
-    """Returns what `run.json` holds: the data, what was derived and why, parameters, epochs, hardware, versions."""
+    """Returns what `run.json` holds: the data, what was derived and why, the model, epochs and the mesh."""
     examples = task.plan.total(task.steps)
     return {
         "data": manifest.fingerprint_stage(shards.directory),
         "derived": [asdict(item) for item in derived],
-        "parameters": [[name, list(shape), count] for name, shape, count in cost.parameter_table(model)],
-        "n_params": cost.n_params(model),
-        "flops_per_token": cost.flops_per_token(model, model.max_seq_len),
+        **model_facts(model),
         "tokens": examples * model.max_seq_len,
         "shares": task.shares,
         "epochs": task.examples.epochs(examples),
         "mesh": dict(task.mesh.shape),
+    }
+
+
+def model_facts(model: ModelConfig) -> dict[str, Any]:
+    """Returns the part of `run.json` that needs no data: parameters, hardware and versions."""
+    return {
+        "parameters": [[name, list(shape), count] for name, shape, count in cost.parameter_table(model)],
+        "n_params": cost.n_params(model),
+        "flops_per_token": cost.flops_per_token(model, model.max_seq_len),
         "devices": f"{jax.device_count()} × {jax.devices()[0].device_kind}",
         "machine": f"{platform.system()} {platform.machine()}",
         "versions": {"lm": lm.__version__, "jax": jax.__version__, "python": platform.python_version()},

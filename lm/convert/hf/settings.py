@@ -49,6 +49,10 @@ class Settings:
             raise UserError(f"{self.where}: {key} is missing; take config.json from where the checkpoint is from")
         return default
 
+    def nullable(self, key: str, absent: Any) -> Any:
+        """Takes a key that null switches off: None for null, `absent` where it is not there."""
+        return self._left.pop(key, absent)
+
     def integer(self, key: str, default: Any = _REQUIRED) -> Any:
         """Takes a whole number.
 

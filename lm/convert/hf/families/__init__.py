@@ -5,10 +5,10 @@ from __future__ import annotations
 import difflib
 
 from lm.common.errors import UserError
-from lm.convert.hf.families import llama
+from lm.convert.hf.families import llama, mistral, qwen2, qwen3
 from lm.convert.hf.table import Family
 
-FAMILIES: tuple[Family, ...] = (llama.FAMILY,)
+FAMILIES: tuple[Family, ...] = (llama.FAMILY, mistral.FAMILY, qwen2.FAMILY, qwen3.FAMILY)
 
 
 def named(model_type: str, where: str) -> Family:

@@ -75,10 +75,12 @@ def read_shape(
     epsilon: tuple[str, float] = ("rms_norm_eps", 1e-6),
     activations: Mapping[str, str] = ACTIVATIONS,
     activation: tuple[str, str] = ("hidden_act", "silu"),
+    head_width: int | None = None,
 ) -> dict[str, Any]:
     """Takes the sizes that families built like Llama spell alike, and returns them under our names.
 
-    `epsilon` and `activation` are those keys' names and what holds without them.
+    `epsilon` and `activation` are those keys' names and what holds without them; `head_width` is a family's own where
+    the file has no `head_dim`.
     """
     heads, width = settings.integer("num_attention_heads"), settings.integer("hidden_size")
     return {
@@ -88,7 +90,7 @@ def read_shape(
         "n_kv_heads": settings.integer("num_key_value_heads", heads),
         "d_model": width,
         "d_ff": settings.integer("intermediate_size"),
-        "head_width": settings.integer("head_dim", width // heads),
+        "head_width": settings.integer("head_dim", head_width or width // heads),
         "max_seq_len": settings.integer("max_position_embeddings"),
         "norm_epsilon": settings.number(*epsilon),
         "mlp": settings.choice(activation[0], activations, activation[1]),

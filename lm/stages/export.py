@@ -1,0 +1,102 @@
+"""Writes a run's model in a format others read: lm export --run=runs/mine --format=hf --output=DIR
+
+hf: a checkpoint of the family that fits the architecture, for transformers, vLLM and whatever reads their files.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ml_collections import ConfigDict, config_dict
+
+if TYPE_CHECKING:
+    from lm.api import Model
+    from lm.convert import hf
+
+SUBJECT = "run"  # what an argument without a key is
+
+
+def defaults() -> ConfigDict:
+    """Returns every key the stage reads."""
+    return ConfigDict(
+        {
+            "stage": "export",
+            "run": "",  # a run directory
+            "output": "",  # the directory to write, new or empty
+            "format": "hf",  # the format of what is written
+            "step": config_dict.placeholder(int),  # a checkpoint's step; the newest if unset
+            "best": False,  # the checkpoint of the lowest validation loss
+            "dtype": "float32",  # of the weights; or bfloat16, float16
+            "max_shard_bytes": 5_000_000_000,  # the most that one file of weights holds
+            "tokenizer": True,  # write it too
+            "family": "",  # hf: such as llama, qwen3; "": the one it was imported from, or the first that fits
+        }
+    )
+
+
+def run(cfg: ConfigDict, workdir: Path | None) -> None:
+    """Loads the model and writes it."""
+    from lm import api
+    from lm.common.errors import UserError
+    from lm.common.progress import quantity
+
+    if not (name := cfg.run or workdir):
+        raise UserError("--run: not given; name a run directory, such as --run=runs/mine")
+    if not cfg.output:
+        raise UserError("--output: not given; name the directory to write, such as --output=models/mine")
+    if cfg.format not in _FORMATS:
+        raise UserError(f"--format={cfg.format}: no such format; one of {', '.join(_FORMATS)}")
+    directory = Path(name)
+    model = api.load(directory, step=cfg.step, best=cfg.best)
+    made = _FORMATS[cfg.format](cfg, directory, model)
+    for note in made.notes:
+        print(note)
+    files = f"{made.n_files} file{'s' if made.n_files > 1 else ''}"
+    print(f"{cfg.output}: {made.family.architecture}, {quantity(made.n_bytes)}B of {cfg.dtype} in {files}")
+
+
+def _hf(cfg: ConfigDict, directory: Path, model: Model) -> hf.Exported:
+    from lm.convert import hf
+    from lm.train import run as runs
+
+    origin = runs.read_facts(directory).get("imported", {})
+    return hf.write(
+        model.config,
+        model.params,
+        cfg.output,
+        family=cfg.family,
+        preferred=origin.get("family"),
+        **_common(cfg, directory, model),
+    )
+
+
+def _common(cfg: ConfigDict, directory: Path, model: Model) -> dict[str, Any]:
+    """Returns what the writers of all formats take alike."""
+    from lm.train import run as runs
+
+    return {
+        "tokenizer": directory / runs.TOKENIZER if cfg.tokenizer else None,
+        "bos": model.bos,
+        "dtype": cfg.dtype,
+        "max_shard_bytes": cfg.max_shard_bytes,
+        "facts": _facts(directory, model),
+    }
+
+
+def _facts(directory: Path, model: Model) -> dict[str, str]:
+    """Returns what a model card tells of the run, by label."""
+    from lm.study import record
+
+    found = record.read(directory)
+    if origin := found.facts.get("imported"):
+        return {"Imported from": f"a {origin['family']} checkpoint, stored as {origin['dtype']}"}
+    facts = {"Training step": f"{model.step:,} of {found.steps:,}", "Training tokens": f"{found.tokens:,}"}
+    steps, losses = found.series("val/loss")
+    if model.step in steps.tolist():
+        facts["Validation loss"] = f"{losses[steps.tolist().index(model.step)]:.4f} nats a token"
+    return facts
+
+
+_FORMATS: dict[str, Callable[..., Any]] = {"hf": _hf}

@@ -1,0 +1,95 @@
+"""Makes a run of a checkpoint in Hugging Face's format: lm import --from=HF_DIR --workdir=runs/theirs
+
+`lm sample`, `lm eval`, `lm export` and `lm.load` then work on it like on any other run. Nothing is downloaded.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ml_collections import ConfigDict, config_dict
+
+from lm.stages import required_workdir
+
+if TYPE_CHECKING:
+    from lm.model.config import ModelConfig
+
+
+def defaults() -> ConfigDict:
+    """Returns every key the stage reads."""
+    return ConfigDict(
+        {
+            "stage": "import",
+            "dry_run": False,  # read the config and say what the model is, without its weights
+            "from": "",  # a directory with config.json, safetensors and tokenizer.json
+            "tokenizer": "",  # the directory of its tokenizer.json, where that is another
+            "max_seq_len": config_dict.placeholder(int),  # a shorter context, to save memory; unset: the model's own
+            "dtype": config_dict.placeholder(str),  # of computation, float32 or bfloat16; unset: by hardware
+        }
+    )
+
+
+def run(cfg: ConfigDict, workdir: Path | None) -> None:
+    """Reads the checkpoint and writes the run directory, all of it or nothing."""
+    from lm.common import config as configs
+    from lm.common import manifest
+    from lm.common.errors import UserError
+    from lm.common.progress import quantity
+    from lm.common.whole import whole_directory
+    from lm.convert import hf
+    from lm.convert.hf.settings import read_json
+    from lm.data.tokenizer import imported as tokenizers
+    from lm.model import cost
+    from lm.train import imported
+    from lm.train import run as runs
+
+    output = required_workdir(workdir)
+    if not cfg["from"]:
+        raise UserError("--from: not given; name a directory in Hugging Face's format, such as --from=models/theirs")
+    source = Path(cfg["from"])
+    family, model = hf.read_config(source)
+    model = _adjusted(cfg, model)
+    if cfg.dry_run:
+        print(f"{source}: {family.model_type}, {quantity(cost.n_params(model))} parameters, would go into {output}")
+        return
+    config = {key: value for key, value in configs.to_dict(cfg).items() if key != "dry_run"}
+    inputs = {"from": manifest.fingerprint_files(path for path in source.iterdir() if path.is_file())}
+    if manifest.find_same(output, imported.STAGE, config=config, inputs=inputs):
+        print(f"{output}: finished")
+        return
+    with whole_directory(output, "--workdir") as made:
+        tokenizer = tokenizers.adopt(
+            Path(cfg.tokenizer or source),
+            made / runs.TOKENIZER,
+            vocab_size=model.vocab_size,
+            config=read_json(source / "config.json"),
+            inputs=inputs,
+        )
+        found = hf.read(source)
+        imported.write_run(
+            made,
+            model,
+            found.params,
+            bos=tokenizer.facts.bos,
+            config=config,
+            inputs=inputs,
+            origin={"from": str(source), "family": family.model_type, "dtype": found.dtype},
+        )
+    print(f"{output}: {family.model_type}, {quantity(cost.n_params(model))} parameters, stored as {found.dtype}")
+
+
+def _adjusted(cfg: ConfigDict, model: ModelConfig) -> ModelConfig:
+    """Returns the architecture with what the config says of its context and its computation."""
+    import dataclasses
+
+    from lm.common import hardware
+    from lm.common.errors import UserError
+
+    length = cfg.max_seq_len or model.max_seq_len
+    if not 0 < length <= model.max_seq_len or (length < model.max_seq_len and model.position_embedding == "learned"):
+        raise UserError(
+            f"--max_seq_len={cfg.max_seq_len}: this model's context is {model.max_seq_len} tokens; give no more"
+            + (", and no less, since it learnt its positions" if model.position_embedding == "learned" else "")
+        )
+    return dataclasses.replace(model, max_seq_len=length, dtype=cfg.dtype or hardware.compute_dtype())
