@@ -14,12 +14,18 @@ from functools import cached_property
 from typing import Any, Literal, TypeAlias, TypeVar, get_args
 
 from lm.common.errors import UserError
+from lm.model.attention import support
 
 T = TypeVar("T")
 PerLayer: TypeAlias = T | tuple[T, ...]
 
-Mixer = Literal["attention"]
-Feedforward = Literal["swiglu", "geglu", "geglu_tanh", "reglu", "silu", "gelu", "gelu_tanh", "relu", "relu2", "none"]
+Mixer = Literal["attention", "differential", "latent", "gru", "lstm", "linear", "ssm"]
+Feedforward = Literal[
+    "swiglu", "swiglu_clamped", "geglu", "geglu_tanh", "reglu", "silu", "gelu", "gelu_tanh", "relu", "relu2", "none"
+]
+RouterScore = Literal["softmax", "sigmoid"]
+GroupScore = Literal["max", "top2"]
+Balance = Literal["none", "loss", "bias"]
 NormKind = Literal["rms", "layer", "tanh", "none"]
 NormScale = Literal["weight", "one_plus", "none"]
 NormPlacement = Literal["pre", "post", "output", "sandwich"]
@@ -29,7 +35,7 @@ PositionEmbedding = Literal["none", "learned", "sinusoidal"]
 RopeScaling = Literal["none", "linear", "ntk", "llama3", "yarn"]
 QKNorm = Literal["none", "head", "full"]
 AttentionGate = Literal["none", "head", "element"]
-AttentionBackend = Literal["xla"]
+AttentionBackend = Literal["xla", "ring", "splash", "splash_interpret", "cudnn"]
 Remat = Literal["none", "dots", "block"]
 Dtype = Literal["float32", "bfloat16"]
 
@@ -55,6 +61,58 @@ class Rope:
 
 
 @dataclass(frozen=True)
+class Latent:
+    """Widths of latent attention, whose heads score `head_width` numbers by content and `rope_width` by position.
+
+    `q_rank` 0 makes queries straight from the input; `value_width` 0 stands for `head_width`.
+    """
+
+    q_rank: int = 0
+    kv_rank: int = 0
+    rope_width: int = 0
+    value_width: int = 0
+
+
+@dataclass(frozen=True)
+class Recurrent:
+    """Sizes of mixers that carry a state; 0 stands for what follows from the model's (`recurrent_width` and below)."""
+
+    width: int = 0
+    conv_width: int = 4
+    blocks: int = 0
+    state_width: int = 16
+    step_rank: int = 0
+    bias: bool = False
+
+
+@dataclass(frozen=True)
+class Moe:
+    """Experts in place of the MLP and how tokens are routed to them; `n_experts` is per layer, 0 keeps the MLP.
+
+    `d_ff` 0 stands for the model's; `shared_d_ff` 0 for no shared expert; `capacity_factor` 0 drops no token.
+    """
+
+    n_experts: PerLayer[int] = 0
+    top_k: int = 2
+    d_ff: int = 0
+    shared_d_ff: int = 0
+    shared_gate: bool = False
+    first_dense: int = 0
+    score: RouterScore = "softmax"
+    normalise: bool = True
+    weight_scale: float = 1.0
+    n_groups: int = 1
+    top_groups: int = 1
+    group_score: GroupScore = "max"
+    router_bias: bool = False
+    capacity_factor: float = 0.0
+    balance: Balance = "loss"
+    balance_weight: float = 0.01
+    balance_rate: float = 0.001
+    z_weight: float = 0.0
+
+
+@dataclass(frozen=True)
 class Layer:
     """What one layer is: the per-layer keys, resolved."""
 
@@ -64,11 +122,17 @@ class Layer:
     position: str
     theta: float
     factor: float
+    n_experts: int = 0
 
     @property
     def attends(self) -> bool:
         """Whether the mixer looks back at keys, rather than carrying a state."""
-        return self.mixer == "attention"
+        return self.mixer in ("attention", "differential", "latent")
+
+    @property
+    def by_head(self) -> bool:
+        """Whether each key/value head has keys and values of its own, rather than all sharing a latent."""
+        return self.mixer in ("attention", "differential")
 
 
 @dataclass(frozen=True)
@@ -107,6 +171,7 @@ class ModelConfig:
     mixer: PerLayer[Mixer] = "attention"
     mlp: PerLayer[Feedforward] = "swiglu"
     mlp_bias: bool = False
+    moe: Moe = field(default_factory=Moe)
 
     norm: NormKind = "rms"
     norm_scale: NormScale = "weight"
@@ -119,6 +184,8 @@ class ModelConfig:
     value_residual: bool = False
 
     window: PerLayer[int] = 0
+    latent: Latent = field(default_factory=Latent)
+    recurrent: Recurrent = field(default_factory=Recurrent)
     qkv_bias: bool = False
     o_bias: bool = False
     qk_norm: QKNorm = "none"
@@ -161,6 +228,7 @@ class ModelConfig:
                 raise UserError(f"model.{name}={getattr(self, name)}: must be positive, or 0 for none of its own")
         _check_pattern(self)
         _check_unused(self)
+        support.check(self.attention_backend, attention_features(self), self.dtype)
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> ModelConfig:
@@ -178,6 +246,7 @@ class ModelConfig:
                 position=_at(self.position, i),
                 theta=_at(self.rope.theta, i),
                 factor=_at(self.rope.factor, i),
+                n_experts=0 if i < self.moe.first_dense or _at(self.mlp, i) == "none" else _at(self.moe.n_experts, i),
             )
             for i in range(self.n_layers)
         )
@@ -185,7 +254,7 @@ class ModelConfig:
     @cached_property
     def n_lead(self) -> int:
         """How many layers stand before the repeating pattern, each a stack of its own."""
-        return 0
+        return self.moe.first_dense
 
     @cached_property
     def period(self) -> int:
@@ -220,7 +289,7 @@ class ModelConfig:
 
 
 # Keys that are one value or a tuple that repeats over the layers.
-PER_LAYER = ("mixer", "mlp", "window", "position", "rope.theta", "rope.factor")
+PER_LAYER = ("mixer", "mlp", "moe.n_experts", "window", "position", "rope.theta", "rope.factor")
 
 
 def _at(value: Any, layer: int) -> Any:
@@ -277,13 +346,14 @@ def _check_pattern(c: ModelConfig) -> None:
     """Refuses combinations of layers that cannot be computed."""
     if not all(layer.theta > 0 and layer.factor > 0 for layer in c.layers):
         raise UserError(f"model.rope.theta={c.rope.theta}, model.rope.factor={c.rope.factor}: must be positive")
-    if uses_rope(c):
+    if _rotates_heads(c):
         if not 0 < c.rope.fraction <= 1:
             raise UserError(f"model.rope.fraction={c.rope.fraction}: must be in (0, 1]")
         if rotary_width(c) % 2 or not rotary_width(c):
             raise UserError(
                 f"model.head_width={c.head_width}: RoPE rotates pairs, so model.rope.fraction of it must be even"
             )
+    if uses_rope(c):
         if c.rope.scaling in ("llama3", "yarn") and not c.rope.original_len:
             raise UserError(
                 f"model.rope.original_len=0: model.rope.scaling={c.rope.scaling} needs the original context"
@@ -294,15 +364,81 @@ def _check_pattern(c: ModelConfig) -> None:
         raise UserError("model.residual=parallel_shared: model.norm_placement=output norms no input to share")
     if c.residual != "sequential" and any(layer.mlp == "none" for layer in c.layers):
         raise UserError(f"model.residual={c.residual}: needs an MLP beside the mixer, but model.mlp is none")
-    if c.value_residual and not all(layer.attends for layer in c.layers):
-        raise UserError("model.value_residual=True: every layer must attend; model.mixer says otherwise")
+    if c.value_residual and not all(layer.by_head for layer in c.layers):
+        raise UserError("model.value_residual=True: every layer must have values by head; model.mixer says otherwise")
+    if any(layer.mixer == "differential" for layer in c.layers) and c.n_kv_heads % 2:
+        raise UserError(f"model.n_kv_heads={c.n_kv_heads}: model.mixer=differential pairs heads; use an even number")
+    if any(layer.mixer == "latent" for layer in c.layers):
+        _check_latent(c)
+    if any(layer.mixer == "linear" for layer in c.layers) and recurrent_width(c, "linear") % recurrent_blocks(c):
+        raise UserError(
+            f"model.recurrent.blocks={recurrent_blocks(c)}: must divide the width of the recurrence, "
+            f"{recurrent_width(c, 'linear')}; set it, or model.recurrent.width"
+        )
+    _check_moe(c)
+    for name in ("conv_width", "state_width"):
+        if not getattr(c.recurrent, name):
+            raise UserError(f"model.recurrent.{name}=0: must be at least 1")
+
+
+def _check_moe(c: ModelConfig) -> None:
+    moe, groups = c.moe, c.moe.n_groups
+    if moe.first_dense >= c.n_layers:
+        raise UserError(f"model.moe.first_dense={moe.first_dense}: leaves none of {c.n_layers} layers to the experts")
+    for name in ("weight_scale", "capacity_factor", "balance_weight", "balance_rate", "z_weight"):
+        if getattr(moe, name) < 0:
+            raise UserError(f"model.moe.{name}={getattr(moe, name)}: must not be negative")
+    for n in sorted({layer.n_experts for layer in c.layers if layer.n_experts}):
+        if not 1 <= moe.top_k <= n:
+            raise UserError(f"model.moe.top_k={moe.top_k}: must be at least 1 and at most model.moe.n_experts={n}")
+        if not groups or n % groups:
+            raise UserError(f"model.moe.n_groups={groups}: must divide model.moe.n_experts={n}")
+        if groups > 1 and not 1 <= moe.top_groups < groups:
+            raise UserError(f"model.moe.top_groups={moe.top_groups}: must be at least 1 and below {groups}, the groups")
+        if moe.top_k == 1 and moe.normalise:
+            raise UserError("model.moe.top_k=1: with model.moe.normalise=True its weight is 1, and no router learns")
+        if moe.top_k > n // groups * moe.top_groups:
+            raise UserError(f"model.moe.top_k={moe.top_k}: the {moe.top_groups} chosen groups have fewer experts")
+        if moe.group_score == "top2" and n // groups < 2:
+            raise UserError(f"model.moe.group_score=top2: {groups} groups of {n} experts have no two; use max")
+
+
+def _check_latent(c: ModelConfig) -> None:
+    for name in ("kv_rank", "rope_width"):
+        if not getattr(c.latent, name):
+            raise UserError(f"model.latent.{name}=0: model.mixer=latent needs at least 1")
+    if c.latent.rope_width % 2 and any(layer.mixer == "latent" and layer.position == "rope" for layer in c.layers):
+        raise UserError(f"model.latent.rope_width={c.latent.rope_width}: RoPE rotates pairs; use an even number")
+    if c.n_kv_heads != c.n_heads and not any(layer.by_head for layer in c.layers):
+        raise UserError(
+            f"model.n_kv_heads={c.n_kv_heads}: model.mixer=latent unfolds keys for every head; leave it out, or set it "
+            f"to model.n_heads={c.n_heads}"
+        )
 
 
 def _check_unused(c: ModelConfig) -> None:
     """Refuses keys that are set but would change nothing."""
     attends = any(layer.attends for layer in c.layers)
+    by_head = any(layer.by_head for layer in c.layers)
+    mixers = {layer.mixer for layer in c.layers}
+    convolves = bool(mixers & {"linear", "ssm"})
+    routes = any(layer.n_experts for layer in c.layers)
     needs = (
         ("rope.", uses_rope(c), "no layer has model.position=rope"),
+        ("rope.fraction", _rotates_heads(c), "latent attention rotates model.latent.rope_width alone"),
+        ("recurrent.", bool(mixers & {"gru", "lstm", "linear", "ssm"}), "no layer carries a state"),
+        ("recurrent.conv_width", convolves, "no layer has model.mixer=linear or ssm"),
+        ("recurrent.blocks", "linear" in mixers, "no layer has model.mixer=linear"),
+        ("recurrent.state_width", "ssm" in mixers, "no layer has model.mixer=ssm"),
+        ("recurrent.step_rank", "ssm" in mixers, "no layer has model.mixer=ssm"),
+        ("recurrent.bias", convolves or _width_of_its_own(c), "no layer has a map that goes without"),
+        ("moe.", routes, "no layer has both an MLP and model.moe.n_experts"),
+        ("moe.shared_gate", c.moe.shared_d_ff > 0, "model.moe.shared_d_ff=0 is no shared expert"),
+        ("moe.top_groups", c.moe.n_groups > 1, "model.moe.n_groups is 1"),
+        ("moe.group_score", c.moe.n_groups > 1, "model.moe.n_groups is 1"),
+        ("moe.balance_weight", c.moe.balance == "loss", "model.moe.balance is not loss"),
+        ("moe.balance_rate", c.moe.balance == "bias", "model.moe.balance is not bias"),
+        ("latent.", any(layer.mixer == "latent" for layer in c.layers), "no layer has model.mixer=latent"),
         ("rope.factor", c.rope.scaling != "none", "model.rope.scaling is none"),
         ("rope.original_len", c.rope.scaling in ("llama3", "yarn"), "model.rope.scaling is neither llama3 nor yarn"),
         ("rope.low_frequency_factor", c.rope.scaling == "llama3", "model.rope.scaling is not llama3"),
@@ -320,7 +456,7 @@ def _check_unused(c: ModelConfig) -> None:
         ("position", attends, "no layer attends"),
         ("qkv_bias", attends, "no layer attends"),
         ("o_bias", attends, "no layer attends"),
-        ("qk_norm", attends, "no layer attends"),
+        ("qk_norm", by_head, "no layer has keys by head"),
         ("attention_scale", attends, "no layer attends"),
         ("attention_softcap", attends, "no layer attends"),
         ("attention_sinks", attends, "no layer attends"),
@@ -350,9 +486,57 @@ def uses_rope(c: ModelConfig) -> bool:
     return any(layer.attends and layer.position == "rope" for layer in c.layers)
 
 
+def _rotates_heads(c: ModelConfig) -> bool:
+    return any(layer.by_head and layer.position == "rope" for layer in c.layers)
+
+
+def recurrent_width(c: ModelConfig, mixer: str) -> int:
+    """Returns how many channels a recurrent mixer has: `recurrent.width`, or the model's, twice that for `ssm`."""
+    return c.recurrent.width or (2 * c.d_model if mixer == "ssm" else c.d_model)
+
+
+def recurrent_blocks(c: ModelConfig) -> int:
+    """Returns how many blocks the gates of `linear` have: `recurrent.blocks`, or one a head."""
+    return c.recurrent.blocks or c.n_heads
+
+
+def step_rank(c: ModelConfig) -> int:
+    """Returns the rank of the map to the steps of `ssm`: `recurrent.step_rank`, or a sixteenth of the width."""
+    return c.recurrent.step_rank or -(-c.d_model // 16)
+
+
+def _width_of_its_own(c: ModelConfig) -> bool:
+    return any(layer.mixer in ("gru", "lstm") for layer in c.layers) and recurrent_width(c, "gru") != c.d_model
+
+
 def rotary_width(c: ModelConfig) -> int:
-    """Returns how many of a head's numbers are rotated."""
+    """Returns how many of a head's numbers are rotated, where it is not latent attention's."""
     return int(c.head_width * c.rope.fraction)
+
+
+def value_width(c: ModelConfig) -> int:
+    """Returns how wide a head's values are under latent attention."""
+    return c.latent.value_width or c.head_width
+
+
+def _values_differ(c: ModelConfig, layer: Layer) -> bool:
+    """Says whether a layer's attention reads values that are not as wide as its keys."""
+    if layer.mixer == "latent":
+        return value_width(c) != c.head_width + c.latent.rope_width
+    return layer.mixer == "differential"
+
+
+def attention_features(c: ModelConfig) -> list[str]:
+    """Returns which of `support.FEATURES` the layers' attention asks of its backend."""
+    asks = {
+        "grouped": c.n_kv_heads < c.n_heads,
+        "window": any(layer.window for layer in c.layers),
+        "softcap": c.attention_softcap > 0,
+        "sinks": c.attention_sinks,
+        "alibi": any(layer.position == "alibi" for layer in c.layers),
+        "value_width": any(_values_differ(c, layer) for layer in c.layers),
+    }
+    return [feature for feature, asked in asks.items() if asked]
 
 
 def pattern(values: Sequence[T]) -> PerLayer[T]:

@@ -106,11 +106,31 @@ def model() -> ConfigDict:
             "head_width": config_dict.placeholder(int),  # unset: d_model over n_heads, or 64
             "max_seq_len": 256,  # tokens in a sequence
             "vocab_size": config_dict.placeholder(int),  # unset: the tokenizer's
-            "mixer": per_layer("attention"),  # what moves information between tokens; per layer
+            "mixer": per_layer("attention"),  # or differential, latent (DeepSeek's), gru, lstm, linear, ssm; per layer
             "mlp": per_layer(
                 "swiglu"
             ),  # or geglu, geglu_tanh, reglu, silu, gelu, gelu_tanh, relu, relu2, none; per layer
             "mlp_bias": False,  # biases in the feed-forward layers
+            "moe": {
+                "n_experts": per_layer(0),  # in place of the MLP; 0: the MLP; per layer
+                "top_k": 2,  # experts that each token goes to
+                "d_ff": 0,  # units of an expert; 0: as model.d_ff
+                "shared_d_ff": 0,  # units of an expert that every token goes to; 0: none
+                "shared_gate": False,  # a sigmoid on what that one writes
+                "first_dense": 0,  # layers at the bottom that keep the MLP
+                "score": "softmax",  # of experts, from the router's logits; or sigmoid
+                "normalise": True,  # weights of a token's experts add up to 1
+                "weight_scale": 1.0,  # and are multiplied by this
+                "n_groups": 1,  # of experts next to each other
+                "top_groups": 1,  # groups that a token's experts may come from
+                "group_score": "max",  # of a group: its best expert's score; or top2, the sum of its best two
+                "router_bias": False,  # a bias on the router's logits
+                "capacity_factor": 0.0,  # tokens of a row that an expert takes, over an even share; 0: all that come
+                "balance": "loss",  # keeps loads even: by a loss, by a bias on the choice (bias), or not at all (none)
+                "balance_weight": 0.01,  # loss: its weight
+                "balance_rate": 0.001,  # bias: what it moves by in a step
+                "z_weight": 0.0,  # weight of log² of the router's normaliser
+            },
             "norm": "rms",  # or layer, tanh (dynamic tanh), none
             "norm_scale": "weight",  # or one_plus: what is stored is added to 1; or none
             "norm_bias": False,  # layer and tanh only
@@ -121,6 +141,20 @@ def model() -> ConfigDict:
             "residual_scale": 1.0,  # what a branch adds is multiplied by this
             "value_residual": False,  # blend the first layer's values into every layer's
             "window": per_layer(0),  # positions a query sees back, its own included; 0: all; per layer
+            "recurrent": {
+                "width": 0,  # of gru, lstm, linear (Griffin's) and ssm (Mamba's); 0: d_model, or twice that for ssm
+                "conv_width": 4,  # linear, ssm: tokens of the convolution before the recurrence
+                "blocks": 0,  # linear: of its gates' matrices, which are block-diagonal; 0: n_heads
+                "state_width": 16,  # ssm: numbers that each channel keeps
+                "step_rank": 0,  # ssm: of the map from a token to how long a step it is; 0: a sixteenth of d_model
+                "bias": False,  # of the maps into and out of the recurrence; gru and lstm have those of their cells
+            },
+            "latent": {
+                "q_rank": 0,  # width from which latent attention unfolds queries; 0: queries straight from the input
+                "kv_rank": 0,  # and keys and values: what is kept of a token, beside
+                "rope_width": 0,  # the key that all heads share, which is rotated; head_width is the part that is not
+                "value_width": 0,  # of a head; 0: head_width
+            },
             "qkv_bias": False,  # biases of queries, keys and values
             "o_bias": False,  # bias of attention's output
             "qk_norm": "none",  # RMSNorm of queries and keys: head (each head) or full (all heads at once)
@@ -149,7 +183,7 @@ def model() -> ConfigDict:
             "logit_scale": 1.0,  # logits are multiplied by this
             "logit_softcap": 0.0,  # and then bound, by tanh; 0: none
             "dropout": 0.0,  # share of activations left out in training
-            "attention_backend": "xla",  # the only backend in this version
+            "attention_backend": "xla",  # or ring (mesh.context), splash (TPU), splash_interpret, cudnn (NVIDIA)
             "scan_layers": True,  # compile one period of layers and loop over it, else all; the parameters are the same
             "remat": "none",  # or dots, block: what the backward pass computes again
             "dtype": config_dict.placeholder(str),  # of computation; parameters are float32; unset: by hardware
