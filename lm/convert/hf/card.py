@@ -23,14 +23,19 @@ A decoder-only language model, trained in JAX and written in the `{architecture}
 ```python
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-model = AutoModelForCausalLM.from_pretrained("{name}")
+model = AutoModelForCausalLM.from_pretrained("{name}"{options})
 tokenizer = AutoTokenizer.from_pretrained("{name}")
 ```
 """
 
 
-def text(name: str, cfg: ModelConfig, family: Family, dtype: str, facts: Mapping[str, str]) -> str:
-    """Returns the card as Markdown; `facts` are further rows of its table, by label."""
+def text(
+    name: str, cfg: ModelConfig, family: Family, dtype: str, facts: Mapping[str, str], *, own_code: bool = False
+) -> str:
+    """Returns the card as Markdown; `facts` are further rows of its table, by label.
+
+    `own_code` says that the model's code lies beside its weights, so that loading it takes the reader's consent.
+    """
     rows = {
         "Parameters": f"{cost.n_params(cfg):,}",
         "Layers": str(cfg.n_layers),
@@ -42,4 +47,7 @@ def text(name: str, cfg: ModelConfig, family: Family, dtype: str, facts: Mapping
         **facts,
     }
     table = "\n".join(["| | |", "|---|---|", *(f"| {label} | {value} |" for label, value in rows.items())])
-    return _TEXT.format(name=name, model_type=family.model_type, architecture=family.architecture, table=table)
+    options = ", trust_remote_code=True" if own_code else ""
+    return _TEXT.format(
+        name=name, model_type=family.model_type, architecture=family.architecture, table=table, options=options
+    )

@@ -38,7 +38,16 @@ def read(directory: str | Path) -> Imported:
     """
     directory = Path(directory)
     family, cfg = read_config(directory)
-    table = rows(family, cfg)
+    params, dtype = read_params(directory, family, cfg, rows(family, cfg))
+    return Imported(cfg, params, family, dtype)
+
+
+def read_params(directory: Path, family: Family, cfg: ModelConfig, table: list[Row]) -> tuple[Any, str]:
+    """Reads the parameters that a name map finds, float32, and the widest dtype that was stored.
+
+    Raises:
+        UserError: as `read`, of the tensors.
+    """
     with Tensors(directory) as tensors:
         names = _match(directory, family, cfg, table, tensors)
         params, views = flat.allocate(cfg)
@@ -48,7 +57,7 @@ def read(directory: str | Path) -> Imported:
                 views[one.name][...] = array
         _check_tied(family, cfg, names, tensors)
         dtypes = {tensors.entries[names[name]].dtype for row in table for name in row.theirs}
-    return Imported(cfg, params, family, max(dtypes, key=["float16", "bfloat16", "float32"].index))
+    return params, max(dtypes, key=["float16", "bfloat16", "float32"].index)
 
 
 def read_config(directory: Path) -> tuple[Family, ModelConfig]:

@@ -66,34 +66,51 @@ def write(
             format cannot reproduce.
     """
     directory = Path(directory)
+    chosen = fitting.choose(cfg, family, preferred)
+    with whole_directory(directory, "output") as output:
+        found = tokenizer_files.files(tokenizer, cfg, bos=bos) if tokenizer else tokenizer_files.Files({}, {}, [])
+        made = fill(output, cfg, params, chosen, rows(chosen, cfg), found, dtype, max_shard_bytes)
+        text = card.text(directory.absolute().name, cfg, chosen, dtype, facts or {})
+        (output / "README.md").write_text(text, encoding="utf-8")
+    if cfg.dropout:
+        made.notes.append(f"model.dropout={cfg.dropout}: not written, since it acts in training alone")
+    return made
+
+
+def fill(
+    output: Path,
+    cfg: ModelConfig,
+    params: Any,
+    family: Family,
+    table: list[Row],
+    tokenizer: tokenizer_files.Files,
+    dtype: str,
+    max_shard_bytes: int,
+) -> Exported:
+    """Writes all but the card into an empty directory, the tensors by the name map `table`; see `write`.
+
+    Raises:
+        UserError: a dtype that is not known, or a value that it cannot hold.
+    """
     if dtype not in DTYPES:
         raise UserError(f"dtype={dtype}: choose one of {', '.join(DTYPES)}")
     if max_shard_bytes < 1:
         raise UserError(f"max_shard_bytes={max_shard_bytes}: must be at least 1")
-    chosen = fitting.choose(cfg, family, preferred)
-    notes = []
-    if cfg.dropout:
-        notes.append(f"model.dropout={cfg.dropout}: not written, since it acts in training alone")
-    with whole_directory(directory, "output") as output:
-        found = tokenizer_files.files(tokenizer, cfg, bos=bos) if tokenizer else tokenizer_files.Files({}, {}, [])
-        notes += found.notes
-        for name, content in found.contents.items():
-            (output / name).write_bytes(content)
-        values = {
-            "architectures": [chosen.architecture],
-            "model_type": chosen.model_type,
-            **chosen.write_config(cfg),
-            **found.ids,
-            "torch_dtype": dtype,
-            "use_cache": True,
-        }
-        _write_json(output / CONFIG, values)
-        if GENERATION not in found.contents:
-            _write_json(output / GENERATION, found.ids)
-        n_bytes, n_files = _write_weights(output, rows(chosen, cfg), flat.flatten(cfg, params), dtype, max_shard_bytes)
-        text = card.text(directory.absolute().name, cfg, chosen, dtype, facts or {})
-        (output / "README.md").write_text(text, encoding="utf-8")
-    return Exported(chosen, n_bytes, n_files, notes)
+    for name, content in tokenizer.contents.items():
+        (output / name).write_bytes(content)
+    values = {
+        "architectures": [family.architecture],
+        "model_type": family.model_type,
+        **family.write_config(cfg),
+        **tokenizer.ids,
+        "torch_dtype": dtype,
+        "use_cache": True,
+    }
+    _write_json(output / CONFIG, values)
+    if GENERATION not in tokenizer.contents:
+        _write_json(output / GENERATION, tokenizer.ids)
+    n_bytes, n_files = _write_weights(output, table, flat.flatten(cfg, params), dtype, max_shard_bytes)
+    return Exported(family, n_bytes, n_files, [*tokenizer.notes])
 
 
 def _write_weights(

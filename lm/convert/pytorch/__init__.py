@@ -1,1 +1,5 @@
-"""Any architecture as a stand-alone PyTorch module, and back."""
+"""Any architecture as a stand-alone PyTorch module, both ways: `write(cfg, params, DIR)`, and `read(DIR)`."""
+
+from lm.convert.pytorch.export import FAMILY, read, write
+
+__all__ = ["FAMILY", "read", "write"]

@@ -313,10 +313,10 @@ def _pair_turning(turns: float, rope: dict[str, Any], width: int, theta: float) 
 
 
 class Rotation:
-    """Turns each pair (i, i + R) of a head by its position; what lies beyond the first 2R numbers passes unchanged."""
+    """Turns each pair (i, i + R) of a head's first `width` numbers by its position; the rest pass unchanged."""
 
-    def __init__(self, config: LmConfig, layer: Layer, head_width: int) -> None:
-        rope, width = config.rope, int(head_width * config.rope["fraction"])
+    def __init__(self, config: LmConfig, layer: Layer, width: int) -> None:
+        rope = config.rope
         self.turns_R = frequencies(rope, width, layer.theta, layer.factor)
         self.magnitude = 1.0
         if rope["scaling"] == "yarn":
@@ -405,7 +405,8 @@ class Attention(nn.Module):
             by_head = c.qk_norm == "head"
             self.q_norm = Norm(c, *(() if by_head else (c.n_heads,)), c.head_width, kind="rms")
             self.k_norm = Norm(c, *(() if by_head else (c.n_kv_heads,)), c.head_width, kind="rms")
-        self.rotation = Rotation(c, layer, c.head_width) if layer.position == "rope" else None
+        rotated = int(c.head_width * c.rope["fraction"])
+        self.rotation = Rotation(c, layer, rotated) if layer.position == "rope" else None
         self.sinks = nn.Parameter(torch.empty(c.n_heads)) if c.attention_sinks else None
         self.value_mix = nn.Parameter(torch.empty(2)) if c.value_residual else None
         if c.attention_gate == "head":
