@@ -1,6 +1,6 @@
 """The random architectures reach the whole config space."""
 
-from __future__ import keys
+from __future__ import annotations
 
 from .architectures import NUMBERS, build, choices, covering, draw, flat, keys, used
 

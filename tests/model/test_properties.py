@@ -1,0 +1,271 @@
+"""What must hold of every architecture, on random ones from the whole config space.
+
+The few seeds of `FEW` use every choice of every key between them; many more are slow.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import random
+from functools import cache, partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from lm.common.errors import UserError
+from lm.convert import flat
+from lm.model import cache as caches
+from lm.model import decoder
+from lm.model.config import ModelConfig
+from lm.model.decoder import Decoder
+from lm.model.roles import is_stacked, path_names, role_of
+from lm.train.defaults import pretrain
+from lm.train.optimizer import Optimizer
+from lm.train.schedule import cosine
+from lm.train.step import loss_sums
+
+from . import architectures
+from .architectures import choices, covering, draw, parameters, settle
+
+FEW = covering(range(128))
+MANY = [seed for seed in range(64) if seed not in FEW]
+EXECUTION = ("attention_backend", "scan_layers", "remat", "dtype")  # say how it is computed
+ELSEWHERE = ("max_seq_len",)  # says how long the data's sequences are; learned positions alone depend on it here
+B, T = 3, 12
+TOLERANCE = 3e-5  # of the largest logit
+
+# What is compiled here runs once or twice: compiling it quickly is worth more than running it quickly.
+jit = partial(jax.jit, static_argnums=0, compiler_options={"xla_backend_optimization_level": 0})
+
+
+class Case(NamedTuple):
+    """An architecture and parameters at which every part of it matters."""
+
+    cfg: ModelConfig
+    params: Any
+
+
+@cache
+def made(seed: int) -> Case:
+    cfg = draw(seed)
+    return Case(cfg, parameters(cfg))
+
+
+def quick_and_slow(quick: list[int], slow: list[int]) -> list[Any]:
+    return [*quick, *(pytest.param(seed, marks=pytest.mark.slow) for seed in slow)]
+
+
+@pytest.fixture(scope="module", params=quick_and_slow(FEW, MANY))
+def case(request: pytest.FixtureRequest) -> Case:
+    return made(request.param)
+
+
+@pytest.fixture(scope="module", params=quick_and_slow(FEW[:5], FEW[5:] + MANY))
+def differentiated(request: pytest.FixtureRequest) -> Case:
+    """As `case`, for what compiles a gradient, which takes longer than all else together."""
+    return made(request.param)
+
+
+def tokens(cfg: ModelConfig, seed: int = 1) -> jax.Array:
+    """Returns rows of tokens that are all different within a row, `[B, T]`."""
+    rng = np.random.default_rng(seed)
+    return jnp.asarray([rng.permutation(cfg.vocab_size)[:T] for _ in range(B)])
+
+
+@jit
+def logits(
+    cfg: ModelConfig, params: Any, x_BT: jax.Array, segments_BT: jax.Array, positions_BT: jax.Array
+) -> jax.Array:
+    return Decoder(cfg).apply({"params": params}, x_BT, segments_BT, positions_BT).logits_BTV
+
+
+ONE_DOCUMENT = (jnp.ones((B, T), jnp.int32), jnp.broadcast_to(jnp.arange(T), (B, T)))
+
+
+@jit
+def read(cfg: ModelConfig, params: Any, x_BT: jax.Array, positions_BT: jax.Array, state: caches.Cache) -> Any:
+    return Decoder(cfg).apply({"params": params}, x_BT, positions_BT=positions_BT, cache=state)
+
+
+@jit
+def gradient(cfg: ModelConfig, params: Any, batch: dict[str, jax.Array], seen_BTD: jax.Array) -> Any:
+    """Returns the gradient of the loss plus the last hidden state times `seen_BTD`."""
+
+    def objective(params: Any) -> jax.Array:
+        hidden = Decoder(cfg).apply(
+            {"params": params}, batch["tokens"], batch["segments"], batch["positions"], method="hidden"
+        )
+        return loss_sums(cfg, params, batch, None).nats + jnp.sum(hidden.h_BTD * seen_BTD)
+
+    return jax.grad(objective)(params)
+
+
+def batch_of(cfg: ModelConfig, counted: float) -> dict[str, jax.Array]:
+    x_BT = tokens(cfg)
+    places = dict(zip(("segments", "positions"), ONE_DOCUMENT, strict=True))
+    mask_BT = jnp.full(x_BT.shape, counted, jnp.float32)
+    return {"tokens": x_BT, "targets": (x_BT + 1) % cfg.vocab_size, **places, "loss_mask": mask_BT}
+
+
+def assert_close(found: Any, expected: Any) -> None:
+    np.testing.assert_allclose(found, expected, rtol=0, atol=TOLERANCE * max(1.0, np.abs(expected).max()))
+
+
+def test_numbers_are_finite_and_of_order_one(case: Case) -> None:
+    """Else what follows would hold, or fail, for want of digits."""
+    out_BTV = logits(case.cfg, case.params, tokens(case.cfg), *ONE_DOCUMENT)
+    assert np.all(np.isfinite(out_BTV))
+    assert 0.05 < np.std(out_BTV) < 100
+
+
+def test_scanned_is_unrolled(case: Case) -> None:
+    other = dataclasses.replace(case.cfg, scan_layers=not case.cfg.scan_layers)
+    arguments = (case.params, tokens(case.cfg), *ONE_DOCUMENT)
+    assert_close(logits(other, *arguments), logits(case.cfg, *arguments))
+
+
+def test_no_position_sees_the_future(differentiated: Case) -> None:
+    """d hidden[t] / d embedding[s] is exactly zero for s > t, and not zero for s = t and the one before."""
+    cfg, params = differentiated
+    x_BT, batch = tokens(cfg), batch_of(cfg, 0.0)
+    for t in range(0, T, 3):
+        seen_BTD = jnp.zeros((B, T, cfg.d_model)).at[0, t].set(jnp.arange(1, cfg.d_model + 1) / 7)
+        table_VD = gradient(cfg, params, batch, seen_BTD)["embed"]["table"]
+        influence_T = jnp.abs(table_VD[x_BT[0]]).sum(axis=-1)
+        assert np.all(influence_T[t + 1 :] == 0)
+        assert np.all(influence_T[max(0, t - 1) : t + 1] > 0)
+
+
+def test_gradients_are_finite_and_reach_every_parameter(differentiated: Case) -> None:
+    """Of every layer."""
+    cfg, params = differentiated
+    grads = gradient(cfg, params, batch_of(cfg, 1.0), jnp.zeros((B, T, cfg.d_model)))
+    for name, tensor in flat.flatten(cfg, grads).items():
+        assert np.all(np.isfinite(tensor)), name
+        assert np.any(tensor != 0), name
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "muon"])
+def test_a_step_changes_what_has_a_gradient(differentiated: Case, optimizer: str) -> None:
+    """Every tensor of every layer, by either optimizer, weight decay aside."""
+    cfg, params = differentiated
+    keys = pretrain().optimizer
+    keys.name, keys.peak_lr, keys.weight_decay = optimizer, 0.1, 0.0
+    rule = Optimizer.from_config(keys, cosine(3, 1, 0.1))
+    grads = gradient(cfg, params, batch_of(cfg, 1.0), jnp.zeros((B, T, cfg.d_model)))
+
+    def update(_: str, params: Any, grads: Any) -> Any:
+        return rule.update(grads, rule.init(params), params)[0]
+
+    after = flat.flatten(cfg, jit(update)(optimizer, params, grads))
+    before, grads = flat.flatten(cfg, params), flat.flatten(cfg, grads)
+    for name, tensor in after.items():
+        assert np.all(np.isfinite(tensor)), name
+        assert np.any(tensor != before[name]) or np.abs(grads[name]).max() < 1e-5, name
+
+
+def test_cached_equals_full(case: Case) -> None:
+    """Reading in three pieces through the cache gives the logits of reading at once."""
+    x_BT, state, parts = tokens(case.cfg), caches.empty(case.cfg, B, T + 2), []
+    for start in range(0, T, 4):
+        positions_BT = jnp.broadcast_to(jnp.arange(start, start + 4), (B, 4))
+        output = read(case.cfg, case.params, x_BT[:, start : start + 4], positions_BT, state)
+        state = output.cache
+        parts.append(output.logits_BTV)
+    assert_close(jnp.concatenate(parts, axis=1), logits(case.cfg, case.params, x_BT, *ONE_DOCUMENT))
+
+
+def test_documents_of_a_row_do_not_see_each_other(case: Case) -> None:
+    """Two documents packed into a row give what each gives at the start of a row."""
+    x_BT, cut = tokens(case.cfg), 5
+    packed = [jnp.where(jnp.arange(T) < cut, 1, 2), jnp.where(jnp.arange(T) < cut, jnp.arange(T), jnp.arange(T) - cut)]
+    packed_BTV = logits(case.cfg, case.params, x_BT, *(jnp.broadcast_to(a_T, (B, T)) for a_T in packed))
+    first_BTV = logits(case.cfg, case.params, x_BT, *ONE_DOCUMENT)[:, :cut]
+    second_BTV = logits(case.cfg, case.params, jnp.roll(x_BT, -cut, axis=1), *ONE_DOCUMENT)[:, : T - cut]
+    assert_close(packed_BTV, jnp.concatenate([first_BTV, second_BTV], axis=1))
+
+
+def test_padding_changes_nothing(case: Case) -> None:
+    """Padding to the left of a document (segment 0) gives finite numbers, and the rest as if it were not there."""
+    x_BT, pad = tokens(case.cfg), 4
+    segments_T = (jnp.arange(T) >= pad).astype(jnp.int32)
+    positions_T = jnp.maximum(jnp.arange(T) - pad, 0)
+    places = (jnp.broadcast_to(a_T, (B, T)) for a_T in (segments_T, positions_T))
+    padded_BTV = logits(case.cfg, case.params, jnp.roll(x_BT, pad, axis=1), *places)
+    assert np.all(np.isfinite(padded_BTV))
+    assert_close(padded_BTV[:, pad:], logits(case.cfg, case.params, x_BT, *ONE_DOCUMENT)[:, : T - pad])
+
+
+def test_a_row_does_not_depend_on_its_batch(case: Case) -> None:
+    """Each row comes out the same beside other rows, and at another place among them."""
+    x_BT, other_BT = tokens(case.cfg), tokens(case.cfg, seed=2)
+    mixed_BT = jnp.stack([other_BT[0], x_BT[0], x_BT[2]])
+    whole_BTV = logits(case.cfg, case.params, x_BT, *ONE_DOCUMENT)
+    mixed_BTV = logits(case.cfg, case.params, mixed_BT, *ONE_DOCUMENT)
+    assert_close(mixed_BTV[1:], whole_BTV[jnp.asarray([0, 2])])
+
+
+def test_flat_names_keep_every_tensor(case: Case) -> None:
+    tensors = flat.flatten(case.cfg, case.params)
+    assert {name: a.shape for name, a in tensors.items()} == flat.shapes(case.cfg)
+    jax.tree.map(np.testing.assert_array_equal, flat.unflatten(case.cfg, tensors), case.params)
+
+
+@pytest.mark.parametrize("seed", [FEW[0], *(pytest.param(seed, marks=pytest.mark.slow) for seed in FEW[1:])])
+def test_the_start_is_what_the_role_table_says(seed: int) -> None:
+    """Drawn tensors have their role's mean and spread, to within what so many draws can tell; others their start."""
+    cfg = draw(seed)
+    params = jit(decoder.init)(cfg, jax.random.key(3))
+    for path, leaf in jax.tree_util.tree_leaves_with_path(params):
+        names = path_names(path)
+        role, own = role_of(names), leaf.shape[1:] if is_stacked(names) else leaf.shape
+        if role.start is not None:
+            assert np.all(np.isfinite(leaf)), names
+            continue
+        std = role.std(own, cfg)
+        assert abs(float(leaf.mean())) < 5 * std / np.sqrt(leaf.size), names
+        np.testing.assert_allclose(leaf.std(), std, rtol=5 / np.sqrt(2 * leaf.size), err_msg="/".join(names))
+
+
+@jit
+def dropped(cfg: ModelConfig, params: Any, x_BT: jax.Array) -> jax.Array:
+    keys_B = jax.random.split(jax.random.key(0), B)
+    return Decoder(cfg).apply({"params": params}, x_BT, dropout_keys_B=keys_B).logits_BTV
+
+
+def changed(key: str, seed: int) -> tuple[ModelConfig, ModelConfig]:
+    """Returns an architecture, default but for what `key` needs, and the same with another value of `key`."""
+    rng = random.Random(seed)
+    base = {name: some[0] for name, some in choices().items()} | {"n_heads": 4, "n_layers": 2}
+    for value in rng.sample(choices()[key], len(choices()[key])):
+        try:
+            other = settle(base | {key: value}, rng, keep=key)
+            return other, architectures.build(architectures.flat(other) | {key: _another(key, other, rng)})
+        except UserError:
+            continue
+    raise AssertionError(f"no two values of {key} found that differ in nothing else")
+
+
+def _another(key: str, cfg: ModelConfig, rng: random.Random) -> Any:
+    return rng.choice([value for value in choices()[key] if value != architectures.flat(cfg)[key]])
+
+
+@pytest.mark.parametrize("key", [key for key in choices() if key not in (*architectures.FIXED, *ELSEWHERE)])
+def test_every_key_changes_something(key: str) -> None:
+    """Another value changes the parameters' shapes or, at the same parameters, the logits; or neither, by its group."""
+    for seed in range(6):
+        one, other = changed(key, seed)
+        if flat.shapes(one) != flat.shapes(other):
+            assert key not in EXECUTION
+            return
+        params, x_BT = parameters(one), tokens(one)
+        differ = np.abs(dropped(one, params, x_BT) - dropped(other, params, x_BT)).max()
+        if key in EXECUTION:
+            assert differ < 1e-4
+            return
+        if differ > 1e-4:
+            return
+    raise AssertionError(f"model.{key} changes nothing")
