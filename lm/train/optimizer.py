@@ -78,6 +78,8 @@ class Optimizer(NamedTuple):
         def leaf(path: tuple[Any, ...], g: Any, mu: Any, nu: Any, p: Any) -> tuple[Any, Any, Any]:
             names = path_names(path)
             role = role_of(names)
+            if role.group == "balance":
+                return p, mu, nu
             if self.uses_muon(role):
                 direction, mu = self._muon(g, mu, role, stacked=is_stacked(names))
             else:
@@ -101,8 +103,8 @@ class Optimizer(NamedTuple):
         """Muon's direction: Nesterov momentum, orthogonalised (Jordan, 2024), scaled as by Liu et al. (2025)."""
         mu = self.muon_momentum * mu + g
         nesterov = g + self.muon_momentum * mu
-        start = int(stacked) + role.n_in
-        rows = math.prod(g.shape[int(stacked) : start])
+        many, start = int(stacked) + role.members, int(stacked) + role.n_in
+        rows = math.prod(g.shape[many:start])
         columns = math.prod(g.shape[start:])
         direction_LIO = orthogonalise(nesterov.reshape(-1, rows, columns))
         return (MUON_RMS * math.sqrt(max(rows, columns)) * direction_LIO).reshape(g.shape), mu
