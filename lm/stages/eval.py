@@ -93,6 +93,8 @@ def _held_out(cfg: ConfigDict, directory: Path) -> Any:
 
     if cfg.text:
         return open_documents(cfg.text, format=cfg.format, text_key=cfg.text_key, separator=cfg.separator)
+    if runs.is_imported(directory):
+        raise UserError(f"{directory}: an imported model, which has no text of its own; give --text=FILE")
     shards = Shards.open(runs.shards_directory(directory))
     if "val" not in shards.splits:
         raise UserError(f"{directory}: data.validation was 0, so nothing is held out; give --text=FILE")

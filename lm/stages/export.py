@@ -1,6 +1,8 @@
 """Writes a run's model in a format others read: lm export --run=runs/mine --format=hf --output=DIR
 
 hf: a checkpoint of the family that fits the architecture, for transformers, vLLM and whatever reads their files.
+torch: any architecture, with a PyTorch module beside the weights that `trust_remote_code` loads; it is run beside the
+JAX model first, and how far the two are apart goes into the model card.
 """
 
 from __future__ import annotations
@@ -25,7 +27,7 @@ def defaults() -> ConfigDict:
             "stage": "export",
             "run": "",  # a run directory
             "output": "",  # the directory to write, new or empty
-            "format": "hf",  # the format of what is written
+            "format": "hf",  # or torch: any architecture, as a PyTorch module
             "step": config_dict.placeholder(int),  # a checkpoint's step; the newest if unset
             "best": False,  # the checkpoint of the lowest validation loss
             "dtype": "float32",  # of the weights; or bfloat16, float16
@@ -48,6 +50,8 @@ def run(cfg: ConfigDict, workdir: Path | None) -> None:
         raise UserError("--output: not given; name the directory to write, such as --output=models/mine")
     if cfg.format not in _FORMATS:
         raise UserError(f"--format={cfg.format}: no such format; one of {', '.join(_FORMATS)}")
+    if cfg.family and cfg.format != "hf":
+        raise UserError(f"--family={cfg.family}: --format={cfg.format} writes every model alike; leave it out")
     directory = Path(name)
     model = api.load(directory, step=cfg.step, best=cfg.best)
     made = _FORMATS[cfg.format](cfg, directory, model)
@@ -72,6 +76,12 @@ def _hf(cfg: ConfigDict, directory: Path, model: Model) -> hf.Exported:
     )
 
 
+def _torch(cfg: ConfigDict, directory: Path, model: Model) -> hf.Exported:
+    from lm.convert import pytorch
+
+    return pytorch.write(model.config, model.params, cfg.output, **_common(cfg, directory, model))
+
+
 def _common(cfg: ConfigDict, directory: Path, model: Model) -> dict[str, Any]:
     """Returns what the writers of all formats take alike."""
     from lm.train import run as runs
@@ -90,7 +100,7 @@ def _facts(directory: Path, model: Model) -> dict[str, str]:
     from lm.study import record
 
     found = record.read(directory)
-    if origin := found.facts.get("imported"):
+    if origin := found.imported:
         return {"Imported from": f"a {origin['family']} checkpoint, stored as {origin['dtype']}"}
     facts = {"Training step": f"{model.step:,} of {found.steps:,}", "Training tokens": f"{found.tokens:,}"}
     steps, losses = found.series("val/loss")
@@ -99,4 +109,4 @@ def _facts(directory: Path, model: Model) -> dict[str, str]:
     return facts
 
 
-_FORMATS: dict[str, Callable[..., Any]] = {"hf": _hf}
+_FORMATS: dict[str, Callable[..., Any]] = {"hf": _hf, "torch": _torch}

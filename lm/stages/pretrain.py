@@ -36,12 +36,15 @@ def run(cfg: ConfigDict, workdir: Path | None, watch: Stopwatch | None = None) -
     """
     from lm.common import config as configs
     from lm.common import manifest
+    from lm.common.errors import UserError
     from lm.common.progress import Stopwatch, quantity
     from lm.study import report
     from lm.train import repetition, setup
     from lm.train import run as runs
 
     output = required_workdir(workdir)
+    if runs.is_imported(output):
+        raise UserError(f"{output}: an imported model, which `lm pretrain` cannot continue; choose another --workdir")
     if cfg.dry_run:
         _describe(cfg, output)
         return

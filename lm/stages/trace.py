@@ -38,6 +38,8 @@ def run(cfg: ConfigDict, workdir: Path | None) -> None:
         raise UserError("--run: not given; name a run directory, such as lm trace runs/mine --step=100")
     directory = Path(name)
     config = ConfigDict(runs.read_config(directory))
+    if runs.is_imported(directory):
+        raise UserError(f"{directory}: an imported model, whose training batches are not known here")
     facts = runs.read_facts(directory)
     if cfg.step is None or not 1 <= cfg.step <= config.train.steps:
         raise UserError(f"--step={cfg.step}: give a step of the run, from 1 to {config.train.steps}")

@@ -54,6 +54,11 @@ class Record:
         return self.directory.resolve().name
 
     @property
+    def imported(self) -> dict[str, Any]:
+        """Where the model is from if it was trained elsewhere (`lm import`); empty otherwise."""
+        return self.facts.get("imported", {})
+
+    @property
     def steps(self) -> int:
         """The number of steps the run is to have."""
         return self.config["train"]["steps"]

@@ -68,6 +68,8 @@ def headlines(run: Record) -> list[Headline]:
         layers = sum(count for path, _, count in run.facts["parameters"] if path.startswith("layers/"))
         share = f"{100 * layers / run.facts['n_params']:.0f} % of them in the layers"
         found.append(Headline("Parameters", quantity(run.facts["n_params"]), note=share))
+    if run.imported:
+        return found
     if not run.metrics:
         return [*found, Headline("Steps", f"0 of {run.steps:,}")]
     per_parameter = f"{quantity(run.tokens / run.facts['n_params'])} a parameter" if run.facts else ""
@@ -124,6 +126,8 @@ def _median(run: Record, key: str) -> float:
 
 
 def _state(run: Record) -> str:
+    if run.imported:
+        return f"imported from a {run.imported['family']} checkpoint"
     return f"finished, {run.steps:,} steps" if run.finished else f"unfinished, step {run.step:,} of {run.steps:,}"
 
 

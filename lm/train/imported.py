@@ -42,7 +42,15 @@ def write_run(
     """
     with Checkpoints(directory / run.CHECKPOINTS, async_save=False) as checkpoints:
         checkpoints.save(0, {"params": jax.tree.map(jnp.asarray, params)}, {})
-    told = {**setup.model_facts(model), "data": inputs, "derived": [], "tokens": 0, "shares": {}, "epochs": {}}
+    told = {
+        **setup.model_facts(model),
+        "data": inputs,
+        "derived": [],
+        "tokens": 0,
+        "shares": {},
+        "epochs": {},
+        "mesh": {},
+    }
     run.claim(directory, configs.to_dict(_config(model, bos)), {**told, "imported": origin})
     run.finish(directory, config, inputs, {"steps": 0, "n_params": told["n_params"], "tokens": 0}, STAGE)
 

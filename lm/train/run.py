@@ -128,3 +128,8 @@ def finish(
 def is_finished(directory: Path) -> bool:
     """Says whether the run in the directory was trained to its end."""
     return (directory / manifest.NAME).is_file()
+
+
+def is_imported(directory: Path) -> bool:
+    """Says whether the directory holds a model that was trained elsewhere, as `lm import` makes one."""
+    return (directory / RUN).is_file() and "imported" in read_facts(directory)

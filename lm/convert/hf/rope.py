@@ -24,6 +24,8 @@ def read(settings: Settings, max_seq_len: int, *, theta: float = 10_000.0, fract
     original_len = settings.integer("original_max_position_embeddings", 0)
     scaling = settings.take("rope_parameters", None) or settings.take("rope_scaling", None) or {}
     settings.drop("rope_scaling")
+    if not isinstance(scaling, dict):
+        raise settings.refusal("rope_scaling", scaling, "an object is expected")
     inner = Settings(scaling, f"{settings.where}: rope_scaling")
     rope = parameters(inner, original_len or max_seq_len, theta=theta, fraction=fraction)
     inner.finish()

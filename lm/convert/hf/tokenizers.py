@@ -59,7 +59,11 @@ def files(directory: Path, cfg: ModelConfig, *, bos: bool) -> Files:
     kind = made.config["kind"]
     if kind == imported.KIND:
         contents = {entry.name: (directory / entry.name).read_bytes() for entry in made.files}
-        return Files(contents, _imported_ids(imported.Facts(**made.config)), [])
+        known = _imported_ids(imported.Facts(**made.config))
+        if imported.GENERATION in contents:  # which may leave to the model's config what ends a text
+            generation = known | json.loads(contents[imported.GENERATION])
+            contents[imported.GENERATION] = (json.dumps(generation, indent=2) + "\n").encode()
+        return Files(contents, known, [])
     if kind == ids.KIND:
         return Files({}, {"eos_token_id": tokenizer.eos_id}, ["tokenizer: none, since the run's text was token ids"])
     raw = _CONVERSIONS[kind]((directory / made.files[0].name).read_bytes(), tokenizer)

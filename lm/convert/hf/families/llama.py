@@ -90,7 +90,7 @@ def read_shape(
         "n_kv_heads": settings.integer("num_key_value_heads", heads),
         "d_model": width,
         "d_ff": settings.integer("intermediate_size"),
-        "head_width": settings.integer("head_dim", head_width or width // heads),
+        "head_width": settings.integer("head_dim", head_width or width // max(heads, 1)),
         "max_seq_len": settings.integer("max_position_embeddings"),
         "norm_epsilon": settings.number(*epsilon),
         "mlp": settings.choice(activation[0], activations, activation[1]),
