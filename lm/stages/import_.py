@@ -1,12 +1,13 @@
 """Makes a run of a checkpoint in Hugging Face's format: lm import --from=HF_DIR --workdir=runs/theirs
 
+What `lm export --format=torch` wrote comes back too, to the bit.
 `lm sample`, `lm eval`, `lm export` and `lm.load` then work on it like on any other run. Nothing is downloaded.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ml_collections import ConfigDict, config_dict
 
@@ -37,7 +38,7 @@ def run(cfg: ConfigDict, workdir: Path | None) -> None:
     from lm.common.errors import UserError
     from lm.common.progress import quantity
     from lm.common.whole import whole_directory
-    from lm.convert import hf
+    from lm.convert import hf, pytorch
     from lm.convert.hf.settings import read_json
     from lm.data.tokenizer import imported as tokenizers
     from lm.model import cost
@@ -48,7 +49,9 @@ def run(cfg: ConfigDict, workdir: Path | None) -> None:
     if not cfg["from"]:
         raise UserError("--from: not given; name a directory in Hugging Face's format, such as --from=models/theirs")
     source = Path(cfg["from"])
-    family, model = hf.read_config(source)
+    ours = read_json(source / "config.json").get("model_type") == pytorch.FAMILY.model_type
+    reader: Any = pytorch if ours else hf
+    family, model = reader.read_config(source)
     model = _adjusted(cfg, model)
     if cfg.dry_run:
         print(f"{source}: {family.model_type}, {quantity(cost.n_params(model))} parameters, would go into {output}")
@@ -66,7 +69,7 @@ def run(cfg: ConfigDict, workdir: Path | None) -> None:
             config=read_json(source / "config.json"),
             inputs=inputs,
         )
-        found = hf.read(source)
+        found = reader.read(source)
         imported.write_run(
             made,
             model,

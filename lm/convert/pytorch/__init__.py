@@ -1,5 +1,5 @@
 """Any architecture as a stand-alone PyTorch module, both ways: `write(cfg, params, DIR)`, and `read(DIR)`."""
 
-from lm.convert.pytorch.export import FAMILY, read, write
+from lm.convert.pytorch.export import FAMILY, read, read_config, write
 
-__all__ = ["FAMILY", "read", "write"]
+__all__ = ["FAMILY", "read", "read_config", "write"]

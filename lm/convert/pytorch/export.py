@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping
-from dataclasses import asdict, fields
+from dataclasses import MISSING, asdict, fields
 from pathlib import Path
 from typing import Any
 
@@ -74,42 +74,57 @@ def read(directory: str | Path) -> reading.Imported:
         UserError: no such directory, a config that is not known, or tensors that are not the architecture's.
     """
     directory = Path(directory)
-    path = directory / reading.CONFIG
-    settings = Settings(read_json(path), str(path))
-    cfg = read_config(settings)
-    settings.finish()
+    _, cfg = read_config(directory)
     params, dtype = reading.read_params(directory, FAMILY, cfg, names.rows(cfg))
     return reading.Imported(cfg, params, FAMILY, dtype)
 
 
-def write_config(cfg: ModelConfig) -> dict[str, Any]:
+def read_config(directory: str | Path) -> tuple[Family, ModelConfig]:
+    """Reads the architecture alone.
+
+    Raises:
+        UserError: as `read`, of the config.
+    """
+    path = Path(directory) / reading.CONFIG
+    settings = Settings(read_json(path), str(path))
+    cfg = _read_config(settings)
+    settings.finish()
+    return FAMILY, cfg
+
+
+def _write_config(cfg: ModelConfig) -> dict[str, Any]:
     """Returns the architecture as `config.json` says it."""
     values = {key: value for key, value in asdict(cfg).items() if key not in _EXECUTION}
     classes = {"AutoConfig": "LmConfig", "AutoModelForCausalLM": "LmForCausalLM"}
     return {**values, "auto_map": {auto: f"{_SOURCE.stem}.{name}" for auto, name in classes.items()}}
 
 
-def read_config(settings: Settings) -> ModelConfig:
-    """Returns the architecture that a `config.json` says.
-
-    Raises:
-        UserError: a value that is not one, or a key of a section that is not known.
-    """
-    keys = [item.name for item in fields(ModelConfig) if item.name not in _EXECUTION]
-    values = {key: value for key in keys if (value := settings.take(key, None)) is not None}
-    cfg = ModelConfig.from_dict(values)
-    for key, section in ((key, value) for key, value in values.items() if isinstance(value, dict)):
-        for name in section.keys() - asdict(getattr(cfg, key)).keys():
-            raise settings.refusal(f"{key}.{name}", section[name], "not known; a newer version wrote it")
-    return cfg
+def _read_config(settings: Settings) -> ModelConfig:
+    """Returns the architecture that a `config.json` says, with how it is computed at its defaults."""
+    values = {}
+    for item in fields(ModelConfig):
+        if item.name in _EXECUTION:
+            continue
+        needed = item.default is MISSING and item.default_factory is MISSING
+        value = settings.take(item.name) if needed else settings.take(item.name, None)
+        if value is None:
+            continue
+        values[item.name] = value
+        if isinstance(item.default_factory, type):  # a section of its own
+            known = {key.name for key in fields(item.default_factory)}
+            if not isinstance(value, dict):
+                raise settings.refusal(item.name, value, "an object is expected")
+            if left := sorted(value.keys() - known):
+                raise settings.refusal(item.name, value, f"{', '.join(left)} is not known in this version")
+    return ModelConfig.from_dict(values)
 
 
 FAMILY = Family(
     model_type="lm",
     architecture="LmForCausalLM",
     entries=(),  # names follow a rule, see `names`
-    read_config=read_config,
-    write_config=write_config,
+    read_config=_read_config,
+    write_config=_write_config,
     tied={"head.weight": "embed.table.weight"},
     prefix="",
 )
@@ -136,7 +151,7 @@ def _check(cfg: ModelConfig, params: Any, output: Path, dtype: str) -> str:
         params = jax.tree.map(lambda a: np.asarray(a).astype(writing.DTYPES[dtype]).astype(np.float32), params)
     measured = parity.measure(cfg, params, output)
     told = ", ".join(f"{name} {share:.1e}" for name, share in measured.items())
-    if not max(measured.values()) <= parity.TOLERANCE:  # neither is NaN
+    if not all(share <= parity.TOLERANCE for share in measured.values()):  # nor is one NaN
         raise UserError(
             f"output: the PyTorch module's logits differ from the model's by more than {parity.TOLERANCE:.0e} of the "
             f"largest ({told}), so nothing was written; please report it with the run's config.json"
