@@ -31,6 +31,11 @@ def stages() -> dict[str, str]:
     return found
 
 
+def module_of(stage: str) -> str:
+    """Returns the module of a stage; a name that is a word of Python has `_` behind it there."""
+    return f"lm.stages.{stage}{'_' if keyword.iskeyword(stage) else ''}"
+
+
 def help_text() -> str:
     """Returns what `lm --help` prints."""
     width = max(map(len, stages()))
@@ -98,7 +103,7 @@ def _run(name: str, arguments: list[str]) -> int:
 
         near = difflib.get_close_matches(name, stages(), n=1)
         raise UserError(f"no such stage{f'; did you mean `lm {near[0]}`?' if near else ''} (`lm --help` lists them)")
-    stage = importlib.import_module(f"lm.stages.{name}{'_' if keyword.iskeyword(name) else ''}")
+    stage = importlib.import_module(module_of(name))
     file, assignments, workdir = "", [], ""
     for argument in arguments:
         if argument in ("-h", "--help"):

@@ -257,7 +257,7 @@ def test_every_stage_explains_itself_and_each_of_its_keys(name: str, capsys: pyt
     assert cli.stages()[name]
     assert cli.main([name, "--help"]) == 0
     out = capsys.readouterr().out
-    stage = sys.modules[f"lm.stages.{name}"]
+    stage = sys.modules[cli.module_of(name)]
     assert stage.defaults().stage == name
     assert all(f"--config.{key}=" in out for key, _ in flatten(stage.defaults()) if key != "stage")
     explained = explain.explanations(stage.defaults)
