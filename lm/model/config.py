@@ -189,6 +189,7 @@ class ModelConfig:
     qkv_bias: bool = False
     o_bias: bool = False
     qk_norm: QKNorm = "none"
+    qkv_clip: float = 0.0
     attention_scale: float = 0.0
     attention_softcap: float = 0.0
     attention_sinks: bool = False
@@ -223,7 +224,7 @@ class ModelConfig:
             )
         if not 0.0 <= self.dropout < 1.0:
             raise UserError(f"model.dropout={self.dropout}: must be in [0, 1)")
-        for name in ("attention_scale", "attention_softcap", "logit_softcap"):
+        for name in ("attention_scale", "attention_softcap", "logit_softcap", "qkv_clip"):
             if getattr(self, name) < 0:
                 raise UserError(f"model.{name}={getattr(self, name)}: must be positive, or 0 for none of its own")
         _check_pattern(self)
@@ -457,6 +458,7 @@ def _check_unused(c: ModelConfig) -> None:
         ("qkv_bias", attends, "no layer attends"),
         ("o_bias", attends, "no layer attends"),
         ("qk_norm", by_head, "no layer has keys by head"),
+        ("qkv_clip", by_head, "no layer has keys by head"),
         ("attention_scale", attends, "no layer attends"),
         ("attention_softcap", attends, "no layer attends"),
         ("attention_sinks", attends, "no layer attends"),

@@ -157,6 +157,7 @@ def model() -> ConfigDict:
             },
             "qkv_bias": False,  # biases of queries, keys and values
             "o_bias": False,  # bias of attention's output
+            "qkv_clip": 0.0,  # queries, keys and values are kept within this of 0; 0: as they are
             "qk_norm": "none",  # RMSNorm of queries and keys: head (each head) or full (all heads at once)
             "attention_scale": 0.0,  # of scores; 0: one over the root of head_width
             "attention_softcap": 0.0,  # bound of scores, by tanh; 0: none

@@ -55,6 +55,7 @@ ARCHITECTURE: dict[str, Any] = {
     "value_residual": False,
     "window": 0,
     "qkv_bias": False,
+    "qkv_clip": 0.0,
     "o_bias": False,
     "qk_norm": "none",
     "attention_scale": 0.0,
@@ -426,6 +427,8 @@ class Attention(nn.Module):
         c, kept = self.config, None
         q_BTHN = self.q(x_BTD).unflatten(-1, (c.n_heads, c.head_width))
         k_BTKN, v_BTKN = (part(x_BTD).unflatten(-1, (c.n_kv_heads, c.head_width)) for part in (self.k, self.v))
+        if c.qkv_clip:
+            q_BTHN, k_BTKN, v_BTKN = (a.clamp(-c.qkv_clip, c.qkv_clip) for a in (q_BTHN, k_BTKN, v_BTKN))
         if c.qk_norm != "none":
             q_BTHN, k_BTKN = self.q_norm(q_BTHN), self.k_norm(k_BTKN)
         if self.rotation is not None:

@@ -71,6 +71,8 @@ class Attention(Attending):
         q_BTHN = Linear(c, (c.d_model, c.n_heads, c.head_width), c.qkv_bias, name="q")(x_BTD)
         k_BTKN = Linear(c, (c.d_model, c.n_kv_heads, c.head_width), c.qkv_bias, name="k")(x_BTD)
         v_BTKN = Linear(c, (c.d_model, c.n_kv_heads, c.head_width), c.qkv_bias, name="v")(x_BTD)
+        if c.qkv_clip:
+            q_BTHN, k_BTKN, v_BTKN = (jnp.clip(a, -c.qkv_clip, c.qkv_clip) for a in (q_BTHN, k_BTKN, v_BTKN))
         if c.qk_norm != "none":  # by head (Dehghani et al., 2023; Qwen 3), or over all heads at once (OLMo 2)
             axes = 2 if c.qk_norm == "full" else 1
             q_BTHN, k_BTKN = Norm(c, "rms", axes, name="q_norm")(q_BTHN), Norm(c, "rms", axes, name="k_norm")(k_BTKN)
