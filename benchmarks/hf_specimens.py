@@ -31,7 +31,7 @@ class Specimen:
 
     Attributes:
         model_type: the family, as Hugging Face calls it.
-        values: keys of the config beside those of `_SMALL`.
+        values: keys of the config beside those of `_SMALL`, of which None takes one away.
         lengths: of the texts compared; the default goes to twice and three times the context.
         keep: ends of names of parameters that stay as Hugging Face draws them.
         gain: factor on the standard deviation 1/sqrt(fan-in) of matrices.
@@ -71,6 +71,19 @@ _LLAMA3 = {
 _YARN = {"rope_type": "yarn", "rope_theta": 500.0, "factor": 4.0, "original_max_position_embeddings": CONTEXT}
 _GEMMA = {"head_dim": 24, "rms_norm_eps": 3e-3, "query_pre_attn_scalar": 20}
 _CAPS = {"attn_logit_softcapping": 2.0, "final_logit_softcapping": 3.0}
+_SPREAD = {"mscale": 0.707, "mscale_all_dim": 0.707}
+_DEEPSEEK = {
+    "num_key_value_heads": None,
+    "qk_nope_head_dim": 16,
+    "qk_rope_head_dim": 8,
+    "v_head_dim": 12,
+    "kv_lora_rank": 20,
+    "moe_intermediate_size": 40,
+    "n_routed_experts": 8,
+    "n_shared_experts": 2,
+    "num_experts_per_tok": 3,
+    "routed_scaling_factor": 1.5,
+}
 
 SPECIMENS: dict[str, Specimen] = {
     "llama": Specimen("llama", {"rms_norm_eps": 3e-3, "tie_word_embeddings": False, "rope_parameters": _LLAMA3}),
@@ -86,7 +99,11 @@ SPECIMENS: dict[str, Specimen] = {
         | {"rope_parameters": _YARN},
     ),
     "qwen3": Specimen("qwen3", {"rms_norm_eps": 3e-3, "head_dim": 24, "rope_parameters": _YARN}),
-    "gpt2": Specimen("gpt2", {"max_position_embeddings": 3 * CONTEXT, "n_inner": 96, "layer_norm_epsilon": 3e-3}),
+    "gpt2": Specimen(
+        "gpt2",
+        {"max_position_embeddings": 3 * CONTEXT, "n_inner": 96, "layer_norm_epsilon": 3e-3}
+        | {"intermediate_size": None, "num_key_value_heads": None},
+    ),
     "gemma": Specimen("gemma", {"head_dim": 24, "rms_norm_eps": 3e-3}),
     "gemma2": Specimen("gemma2", {**_GEMMA, **_CAPS, "sliding_window": 7}),
     "gemma3": Specimen(
@@ -108,9 +125,11 @@ SPECIMENS: dict[str, Specimen] = {
         {"rms_norm_eps": 3e-3, "use_sliding_window": True, "sliding_window": 7, "rope_parameters": _YARN},
     ),
     "starcoder2": Specimen("starcoder2", {"norm_epsilon": 3e-3, "sliding_window": 7}),
-    "gpt_neox": Specimen("gpt_neox", {"layer_norm_eps": 3e-3}),
+    "gpt_neox": Specimen("gpt_neox", {"layer_norm_eps": 3e-3, "num_key_value_heads": None}),
     "gpt_neox, sequential": Specimen(
-        "gpt_neox", {"layer_norm_eps": 3e-3, "use_parallel_residual": False, "hidden_act": "gelu_fast"}
+        "gpt_neox",
+        {"layer_norm_eps": 3e-3, "use_parallel_residual": False, "hidden_act": "gelu_fast"}
+        | {"num_key_value_heads": None},
     ),
     "granite": Specimen(
         "granite",
@@ -120,13 +139,28 @@ SPECIMENS: dict[str, Specimen] = {
     "stablelm": Specimen("stablelm", {"layer_norm_eps": 3e-3, "use_qkv_bias": True}),
     "stablelm, parallel": Specimen("stablelm", {"layer_norm_eps": 3e-3, "use_parallel_residual": True}),
     "cohere": Specimen("cohere", {"layer_norm_eps": 3e-3, "logit_scale": 0.7}),
+    "deepseek_v2": Specimen(
+        "deepseek_v2",
+        {**_DEEPSEEK, "rms_norm_eps": 3e-3, "q_lora_rank": 24, "rope_parameters": _YARN | _SPREAD}
+        | {"n_group": 4, "topk_group": 2, "topk_method": "group_limited_greedy", "first_k_dense_replace": 2},
+    ),
+    "deepseek_v2, dense, biases": Specimen(
+        "deepseek_v2", {**_DEEPSEEK, "q_lora_rank": None, "attention_bias": True, "first_k_dense_replace": 7}
+    ),
+    "deepseek_v3": Specimen(
+        "deepseek_v3",
+        {**_DEEPSEEK, "q_lora_rank": 24, "rope_parameters": _YARN | _SPREAD | {"mscale": 0.9}}
+        | {"n_group": 4, "topk_group": 2, "first_k_dense_replace": 3, "num_nextn_predict_layers": 0},
+    ),
 }
 
 
 def build(specimen: Specimen, seed: int = 0) -> PreTrainedModel:
     """Returns the model, float32, in evaluation, with weights that keep activations and logits of order one."""
     torch.manual_seed(seed)
-    config = AutoConfig.for_model(specimen.model_type, **{**_SMALL, **specimen.values})
+    torch.set_num_threads(1)  # matrices this small lose more to threads than they win
+    values = {key: value for key, value in {**_SMALL, **specimen.values}.items() if value is not None}
+    config = AutoConfig.for_model(specimen.model_type, **values)
     model = AutoModelForCausalLM.from_config(config, attn_implementation="eager", dtype=torch.float32).eval()
     with torch.no_grad():
         for module in model.modules():

@@ -23,6 +23,8 @@ from lm.model.config import ModelConfig
 
 DTYPES: dict[str, Any] = {"float32": np.float32, "bfloat16": ml_dtypes.bfloat16, "float16": np.float16}
 GENERATION = "generation_config.json"
+# Said outright: a reader that fills in its family's own may find them beyond the vocabulary.
+NO_IDS = {"bos_token_id": None, "eos_token_id": None, "pad_token_id": None}
 
 
 class Exported(NamedTuple):
@@ -102,6 +104,7 @@ def fill(
         "architectures": [family.architecture],
         "model_type": family.model_type,
         **family.write_config(cfg),
+        **NO_IDS,
         **tokenizer.ids,
         "torch_dtype": dtype,
         "use_cache": True,

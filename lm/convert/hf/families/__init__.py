@@ -5,10 +5,48 @@ from __future__ import annotations
 import difflib
 
 from lm.common.errors import UserError
-from lm.convert.hf.families import llama, mistral, qwen2, qwen3
+from lm.convert.hf.families import (
+    cohere,
+    gemma,
+    gemma2,
+    gemma3,
+    gpt2,
+    gpt_neox,
+    granite,
+    llama,
+    mistral,
+    olmo,
+    olmo2,
+    phi,
+    phi3,
+    qwen2,
+    qwen3,
+    smollm3,
+    stablelm,
+    starcoder2,
+)
 from lm.convert.hf.table import Family
 
-FAMILIES: tuple[Family, ...] = (llama.FAMILY, mistral.FAMILY, qwen2.FAMILY, qwen3.FAMILY)
+FAMILIES: tuple[Family, ...] = (
+    llama.FAMILY,
+    mistral.FAMILY,
+    qwen2.FAMILY,
+    qwen3.FAMILY,
+    smollm3.FAMILY,
+    granite.FAMILY,
+    olmo2.FAMILY,
+    olmo.FAMILY,
+    gemma.FAMILY,
+    gemma2.FAMILY,
+    gemma3.FAMILY,
+    stablelm.FAMILY,
+    starcoder2.FAMILY,
+    gpt2.FAMILY,
+    gpt_neox.FAMILY,
+    phi.FAMILY,
+    phi3.FAMILY,
+    cohere.FAMILY,
+)
 
 
 def named(model_type: str, where: str) -> Family:

@@ -1,0 +1,74 @@
+"""Gemma 3, text (Gemma Team, 2025): queries and keys normed; one layer in six is global, with a RoPE of its own."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from lm.convert.hf import rope
+from lm.convert.hf.families.gemma2 import SANDWICH, read_sandwich, write_sandwich
+from lm.convert.hf.families.llama import ATTENTION, ENDS, IGNORED, MLP, QK_NORMS
+from lm.convert.hf.families.parts import FULL, SLIDING
+from lm.convert.hf.settings import Settings
+from lm.convert.hf.table import Family
+from lm.model.config import ModelConfig, PerLayer, Rope, pattern
+
+GLOBAL_THETA, LOCAL_THETA = 1e6, 1e4
+
+
+def read_config(settings: Settings) -> ModelConfig:
+    """Returns the architecture.
+
+    Raises:
+        UserError: a feature that ours does not have.
+    """
+    every = settings.integer("sliding_window_pattern", settings.integer("_sliding_window_pattern", 6))
+    shape = read_sandwich(settings, every)
+    rotation = _read_rope(settings, shape["n_layers"], shape["window"], shape["max_seq_len"])
+    return ModelConfig(**shape, qk_norm="head", rope=rotation)
+
+
+def _read_rope(settings: Settings, n_layers: int, window: PerLayer[int], max_seq_len: int) -> Rope:
+    """Takes the rotations of sliding and of global layers, of which the latter alone may be stretched."""
+    kinds = settings.take("rope_parameters", {})
+    thetas = {SLIDING: settings.number("rope_local_base_freq", LOCAL_THETA)}
+    thetas[FULL] = settings.number("rope_theta", GLOBAL_THETA)
+    scalings = {SLIDING: kinds.get(SLIDING, {}), FULL: kinds.get(FULL) or settings.take("rope_scaling", {})}
+    settings.drop("rope_scaling")
+    ropes = {}
+    for kind, keys in scalings.items():
+        inner = Settings(keys, f"{settings.where}: rope_parameters.{kind}")
+        ropes[kind] = rope.parameters(inner, max_seq_len, theta=thetas[kind])
+        inner.finish()
+    if ropes[SLIDING].scaling != "none" or ropes[FULL].scaling not in ("none", "linear"):
+        raise settings.refusal("rope_parameters", kinds, "only full_attention may be stretched, and only linear")
+    windows = window if isinstance(window, tuple) else (window,)
+    layers = [ropes[SLIDING if windows[i % len(windows)] else FULL] for i in range(n_layers)]
+    factors = pattern([layer.factor for layer in layers])
+    stretched = any(layer.scaling == "linear" for layer in layers)
+    return Rope(
+        theta=pattern([layer.theta for layer in layers]),
+        factor=factors,
+        scaling="linear" if stretched else "none",
+    )
+
+
+def write_config(cfg: ModelConfig) -> dict[str, Any]:
+    """Returns their config, with RoPE in the older spelling, which every version reads."""
+    local = next((layer for layer in cfg.layers if layer.window), None)
+    whole = next((layer for layer in cfg.layers if not layer.window), None)
+    return {
+        **write_sandwich(cfg),
+        "rope_local_base_freq": local.theta if local else LOCAL_THETA,
+        "rope_theta": whole.theta if whole else GLOBAL_THETA,
+        "rope_scaling": rope.scaling(cfg.rope, whole.factor) if whole else None,
+    }
+
+
+FAMILY = Family(
+    model_type="gemma3_text",
+    architecture="Gemma3ForCausalLM",
+    entries=(*ENDS, *SANDWICH, *ATTENTION, *QK_NORMS, *MLP),
+    read_config=read_config,
+    write_config=write_config,
+    ignored=IGNORED,
+)

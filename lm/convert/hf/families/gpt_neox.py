@@ -1,0 +1,122 @@
+"""GPT-NeoX and Pythia (Black et al., 2022; Biderman et al., 2023): parallel branches, one matrix for all heads."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from lm.convert.hf import rope
+from lm.convert.hf.codecs import Arrays, Codec, Ours, Shape, copy
+from lm.convert.hf.families.llama import has_head, has_o_bias, has_qkv_bias
+from lm.convert.hf.families.parts import PLAIN, biased
+from lm.convert.hf.settings import Settings
+from lm.convert.hf.table import Entry, Family
+from lm.model.config import ModelConfig
+
+
+def _by_head_shapes(ours: Sequence[Ours], cfg: ModelConfig) -> list[Shape]:
+    inputs, outputs = ours[0].matrix
+    return [(len(ours) * outputs, inputs) if ours[0].n_in else (len(ours) * outputs,)]
+
+
+def _by_head_read(arrays: Arrays, ours: Sequence[Ours], cfg: ModelConfig) -> Arrays:
+    """Splits `[heads, parts, width, inputs]`."""
+    whole = arrays[0].reshape(cfg.n_heads, len(ours), cfg.head_width, -1)
+    return [whole[:, i].transpose(2, 0, 1).reshape(one.shape) for i, one in enumerate(ours)]
+
+
+def _by_head_write(arrays: Arrays, ours: Sequence[Ours], cfg: ModelConfig) -> Arrays:
+    parts = [a.reshape(-1, cfg.n_heads, cfg.head_width).transpose(1, 2, 0) for a in arrays]
+    return [np.stack(parts, axis=1).reshape(_by_head_shapes(ours, cfg)[0])]
+
+
+# The first head's query, key and value, then the second's.
+by_head = Codec("fused by head", _by_head_shapes, _by_head_read, _by_head_write)
+
+_LAYER, _QKV = "gpt_neox.layers.{i}", "layers.{i}.mixer."
+ENTRIES = (
+    Entry("gpt_neox.embed_in.weight", "embed.table", copy),
+    *biased("gpt_neox.final_layer_norm", "final_norm", matrix="scale"),
+    Entry("embed_out.weight", "head.kernel", when=has_head),
+    *biased(f"{_LAYER}.input_layernorm", "layers.{i}.mixer_norm", matrix="scale"),
+    *biased(f"{_LAYER}.post_attention_layernorm", "layers.{i}.mlp_norm", matrix="scale"),
+    Entry(f"{_LAYER}.attention.query_key_value.weight", tuple(f"{_QKV}{name}.kernel" for name in "qkv"), by_head),
+    Entry(
+        f"{_LAYER}.attention.query_key_value.bias",
+        tuple(f"{_QKV}{name}.bias" for name in "qkv"),
+        by_head,
+        when=has_qkv_bias,
+    ),
+    *biased(f"{_LAYER}.attention.dense", "layers.{i}.mixer.o", when=has_o_bias),
+    *biased(f"{_LAYER}.mlp.dense_h_to_4h", "layers.{i}.mlp.up"),
+    *biased(f"{_LAYER}.mlp.dense_4h_to_h", "layers.{i}.mlp.down"),
+)
+
+
+def read_config(settings: Settings) -> ModelConfig:
+    """Returns the architecture.
+
+    Raises:
+        UserError: a feature that ours does not have.
+    """
+    width, heads = settings.integer("hidden_size"), settings.integer("num_attention_heads")
+    length = settings.integer("max_position_embeddings")
+    theta, fraction = settings.number("rotary_emb_base", 10_000.0), settings.number("rotary_pct", 0.25)
+    bias = settings.flag("attention_bias", True)
+    settings.drop("is_decoder")
+    return ModelConfig(
+        vocab_size=settings.integer("vocab_size"),
+        n_layers=settings.integer("num_hidden_layers"),
+        n_heads=heads,
+        n_kv_heads=heads,
+        d_model=width,
+        d_ff=settings.integer("intermediate_size"),
+        head_width=width // heads,
+        max_seq_len=length,
+        mlp=settings.choice("hidden_act", PLAIN, "gelu"),
+        mlp_bias=True,
+        norm="layer",
+        norm_bias=True,
+        norm_epsilon=settings.number("layer_norm_eps", 1e-5),
+        residual="parallel" if settings.flag("use_parallel_residual", True) else "sequential",
+        qkv_bias=bias,
+        o_bias=bias,
+        rope=rope.read(settings, length, theta=theta, fraction=fraction),
+        tie_embeddings=settings.flag("tie_word_embeddings", False),
+    )
+
+
+def write_config(cfg: ModelConfig) -> dict[str, Any]:
+    """Returns their config."""
+    names = {ours: theirs for theirs, ours in reversed(PLAIN.items())}
+    keys = rope.write(cfg, partial=True)
+    return {
+        "vocab_size": cfg.vocab_size,
+        "num_hidden_layers": cfg.n_layers,
+        "num_attention_heads": cfg.n_heads,
+        "hidden_size": cfg.d_model,
+        "intermediate_size": cfg.d_ff,
+        "max_position_embeddings": cfg.max_seq_len,
+        "hidden_act": names.get(cfg.layers[0].mlp, "gelu"),
+        "layer_norm_eps": cfg.norm_epsilon,
+        "use_parallel_residual": cfg.residual == "parallel",
+        "attention_bias": cfg.qkv_bias and cfg.o_bias,
+        "rotary_emb_base": keys["rope_theta"],
+        "rotary_pct": keys["partial_rotary_factor"],
+        "rope_scaling": keys["rope_scaling"],
+        "tie_word_embeddings": cfg.tie_embeddings,
+    }
+
+
+FAMILY = Family(
+    model_type="gpt_neox",
+    architecture="GPTNeoXForCausalLM",
+    entries=ENTRIES,
+    read_config=read_config,
+    write_config=write_config,
+    ignored=(r"gpt_neox\.layers\.\d+\.attention\.(bias|masked_bias|rotary_emb\.inv_freq)",),
+    tied={"embed_out.weight": "gpt_neox.embed_in.weight"},
+    prefix="gpt_neox.",
+)
