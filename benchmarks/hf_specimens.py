@@ -73,7 +73,7 @@ _GEMMA = {"head_dim": 24, "rms_norm_eps": 3e-3, "query_pre_attn_scalar": 20}
 _CAPS = {"attn_logit_softcapping": 2.0, "final_logit_softcapping": 3.0}
 _SPREAD = {"mscale": 0.707, "mscale_all_dim": 0.707}
 _DEEPSEEK = {
-    "num_key_value_heads": None,
+    "num_key_value_heads": 4,
     "qk_nope_head_dim": 16,
     "qk_rope_head_dim": 8,
     "v_head_dim": 12,

@@ -64,13 +64,15 @@ class Rope:
 class Latent:
     """Widths of latent attention, whose heads score `head_width` numbers by content and `rope_width` by position.
 
-    `q_rank` 0 makes queries straight from the input; `value_width` 0 stands for `head_width`.
+    `q_rank` 0 makes queries straight from the input; `value_width` 0 stands for `head_width`, `norm_epsilon` 0 for the
+    model's.
     """
 
     q_rank: int = 0
     kv_rank: int = 0
     rope_width: int = 0
     value_width: int = 0
+    norm_epsilon: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -187,9 +189,9 @@ class ModelConfig:
     latent: Latent = field(default_factory=Latent)
     recurrent: Recurrent = field(default_factory=Recurrent)
     qkv_bias: bool = False
+    qkv_clip: float = 0.0
     o_bias: bool = False
     qk_norm: QKNorm = "none"
-    qkv_clip: float = 0.0
     attention_scale: float = 0.0
     attention_softcap: float = 0.0
     attention_sinks: bool = False
@@ -456,9 +458,9 @@ def _check_unused(c: ModelConfig) -> None:
         ("window", attends, "no layer attends"),
         ("position", attends, "no layer attends"),
         ("qkv_bias", attends, "no layer attends"),
+        ("qkv_clip", by_head, "no layer has keys by head"),
         ("o_bias", attends, "no layer attends"),
         ("qk_norm", by_head, "no layer has keys by head"),
-        ("qkv_clip", by_head, "no layer has keys by head"),
         ("attention_scale", attends, "no layer attends"),
         ("attention_softcap", attends, "no layer attends"),
         ("attention_sinks", attends, "no layer attends"),
@@ -516,16 +518,16 @@ def rotary_width(c: ModelConfig) -> int:
     return int(c.head_width * c.rope.fraction)
 
 
-def value_width(c: ModelConfig) -> int:
-    """Returns how wide a head's values are under latent attention."""
-    return c.latent.value_width or c.head_width
+def key_width(c: ModelConfig, layer: Layer) -> int:
+    """Returns how wide the queries and keys of a head are where a layer attends."""
+    return c.head_width + (c.latent.rope_width if layer.mixer == "latent" else 0)
 
 
-def _values_differ(c: ModelConfig, layer: Layer) -> bool:
-    """Says whether a layer's attention reads values that are not as wide as its keys."""
+def value_width(c: ModelConfig, layer: Layer) -> int:
+    """Returns how wide the values are that a head reads where a layer attends."""
     if layer.mixer == "latent":
-        return value_width(c) != c.head_width + c.latent.rope_width
-    return layer.mixer == "differential"
+        return c.latent.value_width or c.head_width
+    return 2 * c.head_width if layer.mixer == "differential" else c.head_width
 
 
 def attention_features(c: ModelConfig) -> list[str]:
@@ -536,7 +538,7 @@ def attention_features(c: ModelConfig) -> list[str]:
         "softcap": c.attention_softcap > 0,
         "sinks": c.attention_sinks,
         "alibi": any(layer.position == "alibi" for layer in c.layers),
-        "value_width": any(_values_differ(c, layer) for layer in c.layers),
+        "value_width": any(value_width(c, layer) != key_width(c, layer) for layer in c.layers if layer.attends),
     }
     return [feature for feature, asked in asks.items() if asked]
 

@@ -23,6 +23,7 @@ class Norm(nn.Module):
     cfg: ModelConfig
     kind: str = ""
     axes: int = 1
+    epsilon: float = 0.0  # the config's if left out
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
@@ -48,4 +49,5 @@ def _normalised(norm: Norm, x: jax.Array, kind: str) -> jax.Array:
         return jnp.tanh(norm._parameter("alpha", ()) * x)
     if kind == "layer":
         x -= jnp.mean(x, axis=axes, keepdims=True)
-    return x * jax.lax.rsqrt(jnp.mean(jnp.square(x), axis=axes, keepdims=True) + norm.cfg.norm_epsilon)
+    epsilon = norm.epsilon or norm.cfg.norm_epsilon
+    return x * jax.lax.rsqrt(jnp.mean(jnp.square(x), axis=axes, keepdims=True) + epsilon)

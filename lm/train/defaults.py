@@ -154,10 +154,11 @@ def model() -> ConfigDict:
                 "kv_rank": 0,  # and keys and values: what is kept of a token, beside
                 "rope_width": 0,  # the key that all heads share, which is rotated; head_width is the part that is not
                 "value_width": 0,  # of a head; 0: head_width
+                "norm_epsilon": 0.0,  # of the norms of what is unfolded; 0: model.norm_epsilon
             },
             "qkv_bias": False,  # biases of queries, keys and values
-            "o_bias": False,  # bias of attention's output
             "qkv_clip": 0.0,  # queries, keys and values are kept within this of 0; 0: as they are
+            "o_bias": False,  # bias of attention's output
             "qk_norm": "none",  # RMSNorm of queries and keys: head (each head) or full (all heads at once)
             "attention_scale": 0.0,  # of scores; 0: one over the root of head_width
             "attention_softcap": 0.0,  # bound of scores, by tanh; 0: none

@@ -110,6 +110,27 @@ def fused(part: Codec, axis: int = 0) -> Codec:
     return Codec(f"fused {part.name}", shapes, read, write)
 
 
+def _by_head_shapes(ours: Sequence[Ours], cfg: ModelConfig) -> list[Shape]:
+    parts = linear.shapes(ours, cfg)
+    return [(sum(shape[0] for shape in parts), *parts[0][1:])]
+
+
+def _by_head_read(arrays: Arrays, ours: Sequence[Ours], cfg: ModelConfig) -> Arrays:
+    heads, ends = ours[0].shape[-2], np.cumsum([one.shape[-1] for one in ours])
+    whole_HNI = arrays[0].reshape(heads, ends[-1], -1)
+    parts = np.split(whole_HNI, ends[:-1], axis=1)
+    return [part_HNI.transpose(2, 0, 1).reshape(one.shape) for part_HNI, one in zip(parts, ours, strict=True)]
+
+
+def _by_head_write(arrays: Arrays, ours: Sequence[Ours], cfg: ModelConfig) -> Arrays:
+    parts = [a.reshape(-1, *one.shape[-2:]).transpose(1, 2, 0) for a, one in zip(arrays, ours, strict=True)]
+    return [np.concatenate(parts, axis=1).reshape(_by_head_shapes(ours, cfg)[0])]
+
+
+# One linear map that makes all parts of the first head, then those of the second, and so on.
+by_head = Codec("fused by head", _by_head_shapes, _by_head_read, _by_head_write)
+
+
 def stacked(part: Codec) -> Codec:
     """Returns the codec of tensors that are one a member there (expert `{e}`) and stacked in one here, `[E, ...]`."""
 
@@ -138,13 +159,23 @@ def stacked(part: Codec) -> Codec:
 def interleaved(part: Codec, width: Callable[[ModelConfig], int] = rotary_width) -> Codec:
     """Returns `part` for heads whose first `width` numbers are rotated as pairs of neighbours there.
 
-    Ours are always rotated as halves: pair i is numbers 2i and 2i + 1 there, i and i + width / 2 here. It is the last
-    dimension of our shape, the head's, that is put in order.
+    Ours are always rotated as halves: pair i is numbers 2i and 2i + 1 there, i and i + width / 2 here.
     """
 
     def order(one: Ours, cfg: ModelConfig) -> np.ndarray:
         r = width(cfg)
-        return np.concatenate([np.arange(0, r, 2), np.arange(1, r, 2), np.arange(r, one.shape[-1])])
+        return np.concatenate([halves(r), np.arange(r, one.shape[-1])])
+
+    return reordered(f"interleaved {part.name}", part, order)
+
+
+def halves(width: int) -> np.ndarray:
+    """Returns where the numbers of pairs stand among neighbours, in the order of halves: 0, 2, 4, …, then 1, 3, 5, …"""
+    return np.concatenate([np.arange(0, width, 2), np.arange(1, width, 2)])
+
+
+def reordered(name: str, part: Codec, order: Callable[[Ours, ModelConfig], np.ndarray]) -> Codec:
+    """Returns `part` where the last dimension of our shape, the head's, is theirs in this order."""
 
     def read(arrays: Arrays, ours: Sequence[Ours], cfg: ModelConfig) -> Arrays:
         return [a[..., order(one, cfg)] for a, one in zip(part.read(arrays, ours, cfg), ours, strict=True)]
@@ -153,7 +184,7 @@ def interleaved(part: Codec, width: Callable[[ModelConfig], int] = rotary_width)
         back = [a[..., np.argsort(order(one, cfg))] for a, one in zip(arrays, ours, strict=True)]
         return part.write(back, ours, cfg)
 
-    return Codec(f"interleaved {part.name}", part.shapes, read, write)
+    return Codec(name, part.shapes, read, write)
 
 
 def constant(value: float) -> Codec:

@@ -12,10 +12,11 @@ from lm.common.errors import UserError
 from lm.convert.hf import families
 from lm.convert.hf.settings import Settings
 from lm.convert.hf.table import Family
-from lm.model.config import PER_LAYER, ModelConfig, pattern
+from lm.model.config import PER_LAYER, ModelConfig, key_width, pattern
 
-# How a model is computed, not what it is. Dropout is among them: it acts in training alone.
+# How a model is computed or trained, not what it is.
 COMPUTED = ("attention_backend", "scan_layers", "remat", "dtype", "dropout")
+COMPUTED += ("moe.balance_weight", "moe.balance_rate", "moe.z_weight")
 _READ_BACK = "config.json"
 _SHOWN = 6
 
@@ -63,6 +64,10 @@ def architecture(cfg: ModelConfig) -> Mapping[str, Any]:
     for key in PER_LAYER:
         if isinstance(value := values[key], tuple):
             values[key] = pattern([value[i % len(value)] for i in range(cfg.n_layers)])
-    if math.isclose(cfg.attention_scale * math.sqrt(cfg.head_width), 1.0):
+    if all(math.isclose(cfg.attention_scale * math.sqrt(key_width(cfg, layer)), 1.0) for layer in cfg.layers):
         values["attention_scale"] = 0.0
+    values["latent.value_width"] = cfg.latent.value_width or cfg.head_width
+    values["latent.norm_epsilon"] = cfg.latent.norm_epsilon or cfg.norm_epsilon
+    values["moe.d_ff"] = cfg.moe.d_ff or cfg.d_ff
+    values["moe.balance"] = "bias" if cfg.moe.balance == "bias" else "none"  # a loss acts in training alone
     return values

@@ -53,15 +53,20 @@ class Settings:
         """Takes a key that null switches off: None for null, `absent` where it is not there."""
         return self._left.pop(key, absent)
 
-    def integer(self, key: str, default: Any = _REQUIRED) -> Any:
-        """Takes a whole number.
+    def peek(self, key: str, default: Any) -> Any:
+        """Returns a key's value, or `default`, and leaves it to be taken."""
+        value = self._left.get(key)
+        return default if value is None else value
+
+    def integer(self, key: str, default: Any = _REQUIRED, *, least: int = 0) -> Any:
+        """Takes a whole number of at least `least`.
 
         Raises:
             UserError: it is none, or absent without a default.
         """
         value = self.take(key, default)
-        if value is not default and (not isinstance(value, int) or isinstance(value, bool)):
-            raise self.refusal(key, value, "a whole number is expected")
+        if value is not default and (not isinstance(value, int) or isinstance(value, bool) or value < least):
+            raise self.refusal(key, value, f"a whole number is expected, of at least {least}")
         return value
 
     def number(self, key: str, default: Any = _REQUIRED) -> Any:

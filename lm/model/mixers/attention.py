@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from lm.common.mesh import constrain
 from lm.model import rope
 from lm.model.attention import Places, Scores, attend
-from lm.model.config import Layer, ModelConfig, rotary_width
+from lm.model.config import Layer, ModelConfig, key_width, rotary_width
 from lm.model.context import Context, MixerCache, Stream
 from lm.model.linear import Linear
 from lm.model.norms import Norm
@@ -27,13 +27,13 @@ class Attending(nn.Module):
     cfg: ModelConfig
     layer: Layer
 
-    def _scores(self, width: int) -> Scores:
-        """Says how queries and keys of `width` score."""
+    def _scores(self) -> Scores:
+        """Says how queries and keys score."""
         c = self.cfg
         sinks_H = None
         if c.attention_sinks:
             sinks_H = self.param("sinks", lambda key: initialise("mixer.sinks", (c.n_heads,), c, key))
-        scale = c.attention_scale or 1.0 / math.sqrt(width)
+        scale = c.attention_scale or 1.0 / math.sqrt(key_width(c, self.layer))
         return Scores(scale, self.layer.window, c.attention_softcap, self.layer.position == "alibi", sinks_H)
 
     def _gate(self, o_BTHN: jax.Array, x_BTD: jax.Array) -> jax.Array:
@@ -93,7 +93,7 @@ class Attention(Attending):
         aligned: bool,
     ) -> jax.Array:
         """Returns what each head reads, `[B, T, H, N]`."""
-        c, queries, scores = self.cfg, context.places, self._scores(self.cfg.head_width)
+        c, queries, scores = self.cfg, context.places, self._scores()
         return attend(c.attention_backend, q_BTHN, k_BSKN, v_BSKN, queries, keys, scores, aligned=aligned)
 
     def _mix_values(self, v_BTKN: jax.Array, stream: Stream, context: Context) -> tuple[jax.Array, Stream]:

@@ -30,7 +30,7 @@ class Differential(Attention):
         aligned: bool,
     ) -> jax.Array:
         """Returns what each pair reads, by the heads of its halves, `[B, T, H, N]`."""
-        c, scores = self.cfg, self._scores(self.cfg.head_width)
+        c, scores = self.cfg, self._scores()
         b, s, k, n = v_BSKN.shape
         pair_BSKM = v_BSKN.reshape(b, s, k // 2, 2 * n)
 

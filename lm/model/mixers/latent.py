@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from lm.common.mesh import constrain
 from lm.model import rope
 from lm.model.attention import Places, attend
-from lm.model.config import ModelConfig, value_width
+from lm.model.config import ModelConfig, key_width, value_width
 from lm.model.context import Context, MixerCache, Stream
 from lm.model.linear import Linear
 from lm.model.mixers.attention import Attending, extend
@@ -46,7 +46,10 @@ class Unfold(nn.Module):
 
 
 class Latent(Attending):
-    """Attention that keeps a latent and one rotated key a token, whatever the number of heads."""
+    """Attention that keeps a latent and one rotated key a token, whatever the number of heads.
+
+    `qkv_bias` puts biases on the maps that compress; those that unfold have none.
+    """
 
     @nn.compact
     def __call__(
@@ -61,7 +64,7 @@ class Latent(Attending):
         content_BTHP, rotated_BTHR = self._queries(x_BTD, context)
         latent_BSL, key_BSR = self._compress(x_BTD, context)
         k_up = Unfold(c, c.head_width, name="k_up")
-        v_up = Unfold(c, value_width(c), name="v_up")
+        v_up = Unfold(c, value_width(c, self.layer), name="v_up")
         if cached is None:
             shared_BSHR = jnp.broadcast_to(key_BSR[:, :, None], rotated_BTHR.shape)
             k_BSHN = jnp.concatenate([k_up(latent_BSL), shared_BSHR], axis=-1)
@@ -74,17 +77,16 @@ class Latent(Attending):
             read_BTHL = self._attend(q_BTHN, k_BS1N, cached["latent"][:, :, None], keys, context, aligned=False)
             o_BTHM = v_up.of_heads(read_BTHL)
         o_BTHM = self._gate(o_BTHM, x_BTD)
-        return Linear(c, (c.n_heads, value_width(c), c.d_model), c.o_bias, name="o")(o_BTHM), stream, cached
+        return Linear(c, (c.n_heads, value_width(c, self.layer), c.d_model), c.o_bias, name="o")(o_BTHM), stream, cached
 
     def _queries(self, x_BTD: jax.Array, context: Context) -> tuple[jax.Array, jax.Array]:
         """Returns what queries ask of content, `[B, T, H, P]`, and of position, `[B, T, H, R]`."""
         c, rank = self.cfg, self.cfg.latent.q_rank
-        heads = (c.n_heads, c.head_width + c.latent.rope_width)
+        heads = (c.n_heads, key_width(c, self.layer))
         if rank:
-            small_BTL = Norm(c, "rms", name="q_latent_norm")(
-                Linear(c, (c.d_model, rank), c.qkv_bias, name="q_down")(x_BTD)
-            )
-            q_BTHN = Linear(c, (rank, *heads), name="q_up")(small_BTL)
+            latent_BTL = Linear(c, (c.d_model, rank), c.qkv_bias, name="q_down")(x_BTD)
+            latent_BTL = Norm(c, "rms", epsilon=c.latent.norm_epsilon, name="q_latent_norm")(latent_BTL)
+            q_BTHN = Linear(c, (rank, *heads), name="q_up")(latent_BTL)
         else:
             q_BTHN = Linear(c, (c.d_model, *heads), name="q")(x_BTD)
         return q_BTHN[..., : c.head_width], self._rotate(q_BTHN[..., c.head_width :], context)
@@ -95,7 +97,7 @@ class Latent(Attending):
         latent_BTL = Linear(c, (c.d_model, size.kv_rank), c.qkv_bias, name="kv_down")(x_BTD)
         key_BTR = Linear(c, (c.d_model, size.rope_width), c.qkv_bias, name="k_shared")(x_BTD)
         key_BTR = self._rotate(key_BTR[:, :, None], context)[:, :, 0]
-        return Norm(c, "rms", name="kv_latent_norm")(latent_BTL), key_BTR
+        return Norm(c, "rms", epsilon=size.norm_epsilon, name="kv_latent_norm")(latent_BTL), key_BTR
 
     def _rotate(self, x_BTHR: jax.Array, context: Context) -> jax.Array:
         c, layer = self.cfg, self.layer
@@ -107,8 +109,7 @@ class Latent(Attending):
     def _attend(
         self, q_BTHN: jax.Array, k_BSKN: jax.Array, v_BSKM: jax.Array, keys: Places, context: Context, *, aligned: bool
     ) -> jax.Array:
-        c, queries = self.cfg, context.places
-        scores = self._scores(c.head_width + c.latent.rope_width)
+        c, queries, scores = self.cfg, context.places, self._scores()
         q_BTHN = constrain(q_BTHN, ("batch", "time", "heads", "head_width"))
         return attend(c.attention_backend, q_BTHN, k_BSKN, v_BSKM, queries, keys, scores, aligned=aligned)
 

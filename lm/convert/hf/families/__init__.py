@@ -7,6 +7,8 @@ import difflib
 from lm.common.errors import UserError
 from lm.convert.hf.families import (
     cohere,
+    deepseek_v2,
+    deepseek_v3,
     gemma,
     gemma2,
     gemma3,
@@ -46,6 +48,8 @@ FAMILIES: tuple[Family, ...] = (
     phi.FAMILY,
     phi3.FAMILY,
     cohere.FAMILY,
+    deepseek_v2.FAMILY,
+    deepseek_v3.FAMILY,
 )
 
 
