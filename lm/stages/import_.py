@@ -7,7 +7,7 @@ What `lm export --format=torch` wrote comes back too, to the bit.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Any
 
 from ml_collections import ConfigDict, config_dict
 
@@ -95,4 +95,5 @@ def _adjusted(cfg: ConfigDict, model: ModelConfig) -> ModelConfig:
             f"--max_seq_len={cfg.max_seq_len}: this model's context is {model.max_seq_len} tokens; give no more"
             + (", and no less, since it learnt its positions" if model.position_embedding == "learned" else "")
         )
-    return dataclasses.replace(model, max_seq_len=length, dtype=cfg.dtype or hardware.compute_dtype())
+    dtype: Any = cfg.dtype or hardware.compute_dtype()  # checked by the config
+    return dataclasses.replace(model, max_seq_len=length, dtype=dtype)

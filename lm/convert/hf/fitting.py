@@ -15,8 +15,10 @@ from lm.convert.hf.table import Family
 from lm.model.config import PER_LAYER, ModelConfig, key_width, pattern
 
 # How a model is computed or trained, not what it is.
-COMPUTED = ("attention_backend", "scan_layers", "remat", "dtype", "dropout")
-COMPUTED += ("moe.balance_weight", "moe.balance_rate", "moe.z_weight")
+COMPUTED = (
+    *("attention_backend", "scan_layers", "remat", "dtype", "dropout"),
+    *("moe.balance_weight", "moe.balance_rate", "moe.z_weight"),
+)
 _READ_BACK = "config.json"
 _SHOWN = 6
 

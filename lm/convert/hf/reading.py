@@ -83,34 +83,40 @@ def _match(directory: Path, family: Family, cfg: ModelConfig, table: list[Row], 
     """Returns under which name each tensor of the table, and each tied one, is stored; all that is wrong is named."""
     wanted = {name: shape for row in table for name, shape in zip(row.theirs, row.shapes, strict=True)}
     tied = family.tied if cfg.tie_embeddings else {}
-    found = {}
-    for stored in tensors.entries:
-        name = stored
-        if name not in wanted and name not in tied and family.prefix + name in wanted:
-            name = family.prefix + name  # of the trunk alone
-        if not any(re.fullmatch(pattern, name) for pattern in family.ignored):
-            found[name] = stored
-    missing = [name for name in wanted if name not in found]
-    extra = [name for name in found if name not in wanted and name not in tied]
-    entries = {name: tensors.entries[found[name]] for name in wanted if name in found}
-    misshapen = [f"{name} is {e.shape}, not {wanted[name]}" for name, e in entries.items() if e.shape != wanted[name]]
-    odd = [f"{name} is {e.dtype}" for name, e in entries.items() if e.dtype not in DTYPES.values()]
-    wrong = [
-        f"{label} {', '.join(items[:_SHOWN])}{f' and {len(items) - _SHOWN} more' if len(items) > _SHOWN else ''}"
-        for label, items in (
-            ("missing", missing),
-            ("not known", extra),
-            ("mis-shaped", misshapen),
-            (f"not of {', '.join(DTYPES.values())}", odd),
-        )
-        if items
-    ]
-    if wrong:
+    found = _names(family, {*wanted, *tied}, tensors)
+    known = {name: tensors.entries[found[name]] for name in wanted if name in found}
+    mistakes = {
+        "missing": [name for name in wanted if name not in found],
+        "not known": [name for name in found if name not in wanted and name not in tied],
+        "mis-shaped": [
+            f"{name} is {e.shape}, not {wanted[name]}" for name, e in known.items() if e.shape != wanted[name]
+        ],
+        f"not of {', '.join(DTYPES.values())}": [
+            f"{name} is {e.dtype}" for name, e in known.items() if e.dtype not in DTYPES.values()
+        ],
+    }
+    if any(mistakes.values()):
+        said = "; ".join(f"{what} {_listed(items)}" for what, items in mistakes.items() if items)
         raise UserError(
-            f"{directory}: the tensors are not those of a {family.model_type} with this {CONFIG}: {'; '.join(wrong)}; "
+            f"{directory}: the tensors are not those of a {family.model_type} with this {CONFIG}: {said}; "
             "copy weights and config from the same place"
         )
     return found
+
+
+def _names(family: Family, wanted: set[str], tensors: Tensors) -> dict[str, str]:
+    """Returns the stored name of each tensor by the family's name for it, leaving out those that hold no weights."""
+    found = {}
+    for stored in tensors.entries:
+        whole = family.prefix + stored  # where the trunk alone was stored
+        if not any(re.fullmatch(pattern, name) for pattern in family.ignored for name in (stored, whole)):
+            found[whole if stored not in wanted and whole in wanted else stored] = stored
+    return found
+
+
+def _listed(items: list[str]) -> str:
+    more = f" and {len(items) - _SHOWN} more" if len(items) > _SHOWN else ""
+    return ", ".join(items[:_SHOWN]) + more
 
 
 def _check_tied(family: Family, cfg: ModelConfig, names: dict[str, str], tensors: Tensors) -> None:

@@ -82,15 +82,15 @@ def read_shape(
     `epsilon` and `activation` are those keys' names and what holds without them; `head_width` is a family's own where
     the file has no `head_dim`.
     """
-    heads, width = settings.integer("num_attention_heads"), settings.integer("hidden_size")
+    heads, width = settings.integer("num_attention_heads", least=1), settings.integer("hidden_size")
     return {
         "vocab_size": settings.integer("vocab_size"),
-        "n_layers": settings.integer("num_hidden_layers"),
+        "n_layers": settings.integer("num_hidden_layers", least=1),
         "n_heads": heads,
         "n_kv_heads": settings.integer("num_key_value_heads", heads),
         "d_model": width,
         "d_ff": settings.integer("intermediate_size"),
-        "head_width": settings.integer("head_dim", head_width or width // max(heads, 1)),
+        "head_width": settings.integer("head_dim", head_width or width // heads),
         "max_seq_len": settings.integer("max_position_embeddings"),
         "norm_epsilon": settings.number(*epsilon),
         "mlp": settings.choice(activation[0], activations, activation[1]),
@@ -105,7 +105,7 @@ def write_shape(
     activation: str = "hidden_act",
 ) -> dict[str, Any]:
     """Returns the sizes under their names; for an activation that the format lacks, the first that it has."""
-    names = {ours: theirs for theirs, ours in reversed(activations.items())}
+    names = {ours: theirs for theirs, ours in reversed([*activations.items()])}
     return {
         "vocab_size": cfg.vocab_size,
         "num_hidden_layers": cfg.n_layers,
