@@ -139,6 +139,7 @@ SPECIMENS: dict[str, Specimen] = {
     "stablelm": Specimen("stablelm", {"layer_norm_eps": 3e-3, "use_qkv_bias": True}),
     "stablelm, parallel": Specimen("stablelm", {"layer_norm_eps": 3e-3, "use_parallel_residual": True}),
     "cohere": Specimen("cohere", {"layer_norm_eps": 3e-3, "logit_scale": 0.7}),
+    "diffllama": Specimen("diffllama", {"rms_norm_eps": 3e-3, "attention_bias": True, "rope_parameters": _YARN}),
     "deepseek_v2": Specimen(
         "deepseek_v2",
         {**_DEEPSEEK, "rms_norm_eps": 3e-3, "q_lora_rank": 24, "rope_parameters": _YARN | _SPREAD}

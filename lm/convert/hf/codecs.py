@@ -174,14 +174,14 @@ def halves(width: int) -> np.ndarray:
     return np.concatenate([np.arange(0, width, 2), np.arange(1, width, 2)])
 
 
-def reordered(name: str, part: Codec, order: Callable[[Ours, ModelConfig], np.ndarray]) -> Codec:
-    """Returns `part` where the last dimension of our shape, the head's, is theirs in this order."""
+def reordered(name: str, part: Codec, order: Callable[[Ours, ModelConfig], np.ndarray], axis: int = -1) -> Codec:
+    """Returns `part` where one dimension of our shape, by default the head's, is theirs in this order."""
 
     def read(arrays: Arrays, ours: Sequence[Ours], cfg: ModelConfig) -> Arrays:
-        return [a[..., order(one, cfg)] for a, one in zip(part.read(arrays, ours, cfg), ours, strict=True)]
+        return [np.take(a, order(one, cfg), axis) for a, one in zip(part.read(arrays, ours, cfg), ours, strict=True)]
 
     def write(arrays: Arrays, ours: Sequence[Ours], cfg: ModelConfig) -> Arrays:
-        back = [a[..., np.argsort(order(one, cfg))] for a, one in zip(arrays, ours, strict=True)]
+        back = [np.take(a, np.argsort(order(one, cfg)), axis) for a, one in zip(arrays, ours, strict=True)]
         return part.write(back, ours, cfg)
 
     return Codec(name, part.shapes, read, write)

@@ -9,6 +9,7 @@ from lm.convert.hf.families import (
     cohere,
     deepseek_v2,
     deepseek_v3,
+    diffllama,
     gemma,
     gemma2,
     gemma3,
@@ -50,6 +51,7 @@ FAMILIES: tuple[Family, ...] = (
     cohere.FAMILY,
     deepseek_v2.FAMILY,
     deepseek_v3.FAMILY,
+    diffllama.FAMILY,
 )
 
 

@@ -2,38 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
 from lm.convert.hf import rope
-from lm.convert.hf.codecs import Arrays, Codec, Ours, Shape, copy
+from lm.convert.hf.codecs import by_head, copy
 from lm.convert.hf.families.llama import has_head, has_o_bias, has_qkv_bias
 from lm.convert.hf.families.parts import PLAIN, biased
 from lm.convert.hf.settings import Settings
 from lm.convert.hf.table import Entry, Family
 from lm.model.config import ModelConfig
-
-
-def _by_head_shapes(ours: Sequence[Ours], cfg: ModelConfig) -> list[Shape]:
-    inputs, outputs = ours[0].matrix
-    return [(len(ours) * outputs, inputs) if ours[0].n_in else (len(ours) * outputs,)]
-
-
-def _by_head_read(arrays: Arrays, ours: Sequence[Ours], cfg: ModelConfig) -> Arrays:
-    """Splits `[heads, parts, width, inputs]`."""
-    whole = arrays[0].reshape(cfg.n_heads, len(ours), cfg.head_width, -1)
-    return [whole[:, i].transpose(2, 0, 1).reshape(one.shape) for i, one in enumerate(ours)]
-
-
-def _by_head_write(arrays: Arrays, ours: Sequence[Ours], cfg: ModelConfig) -> Arrays:
-    parts = [a.reshape(-1, cfg.n_heads, cfg.head_width).transpose(1, 2, 0) for a in arrays]
-    return [np.stack(parts, axis=1).reshape(_by_head_shapes(ours, cfg)[0])]
-
-
-# The first head's query, key and value, then the second's.
-by_head = Codec("fused by head", _by_head_shapes, _by_head_read, _by_head_write)
 
 _LAYER, _QKV = "gpt_neox.layers.{i}", "layers.{i}.mixer."
 ENTRIES = (
