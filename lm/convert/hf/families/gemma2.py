@@ -20,10 +20,11 @@ SANDWICH = (
 )
 
 
-def read_sandwich(settings: Settings, every: int) -> dict[str, Any]:
+def read_sandwich(settings: Settings, every: int, softcaps: tuple[float, float] = (0.0, 0.0)) -> dict[str, Any]:
     """Takes what Gemma 2 and 3 have, and returns it under our names.
 
-    `every` is which layers attend to all where the file does not say.
+    `every` is which layers attend to all where the file does not say, `softcaps` the bounds of scores and logits; null
+    is none.
 
     Raises:
         UserError: a feature that ours does not have.
@@ -34,9 +35,9 @@ def read_sandwich(settings: Settings, every: int) -> dict[str, Any]:
     return shape | {
         "norm_placement": "sandwich",
         "window": read_windows(settings, types, settings.integer("sliding_window", 4096)),
-        "attention_scale": settings.integer("query_pre_attn_scalar", 256) ** -0.5,
-        "attention_softcap": settings.number("attn_logit_softcapping", 0.0),
-        "logit_softcap": settings.number("final_logit_softcapping", 0.0),
+        "attention_scale": settings.integer("query_pre_attn_scalar", 256, least=1) ** -0.5,
+        "attention_softcap": settings.nullable("attn_logit_softcapping", softcaps[0]) or 0.0,
+        "logit_softcap": settings.nullable("final_logit_softcapping", softcaps[1]) or 0.0,
     }
 
 
@@ -57,7 +58,7 @@ def read_config(settings: Settings) -> ModelConfig:
     Raises:
         UserError: a feature that ours does not have.
     """
-    shape = read_sandwich(settings, every=2)
+    shape = read_sandwich(settings, every=2, softcaps=(50.0, 30.0))
     return ModelConfig(**shape, rope=rope.read(settings, shape["max_seq_len"]))
 
 

@@ -43,13 +43,16 @@ def _read_rope(settings: Settings, n_layers: int, window: PerLayer[int], max_seq
         raise settings.refusal("rope_parameters", kinds, "only full_attention may be stretched, and only linear")
     windows = window if isinstance(window, tuple) else (window,)
     layers = [ropes[SLIDING if windows[i % len(windows)] else FULL] for i in range(n_layers)]
-    factors = pattern([layer.factor for layer in layers])
-    stretched = any(layer.scaling == "linear" for layer in layers)
     return Rope(
-        theta=pattern([layer.theta for layer in layers]),
-        factor=factors,
-        scaling="linear" if stretched else "none",
+        theta=pattern([_one(layer.theta) for layer in layers]),
+        factor=pattern([_one(layer.factor) for layer in layers]),
+        scaling="linear" if any(layer.scaling == "linear" for layer in layers) else "none",
     )
+
+
+def _one(value: PerLayer[float]) -> float:
+    assert not isinstance(value, tuple)
+    return value
 
 
 def write_config(cfg: ModelConfig) -> dict[str, Any]:

@@ -35,7 +35,7 @@ def read_config(settings: Settings) -> ModelConfig:
     Raises:
         UserError: a feature that ours does not have.
     """
-    width, heads = settings.integer("n_embd", 768), settings.integer("n_head", 12)
+    width, heads = settings.integer("n_embd", 768), settings.integer("n_head", 12, least=1)
     settings.drop("n_ctx", "reorder_and_upcast_attn")  # the same as n_positions; how half precision is computed
     settings.expect("scale_attn_by_inverse_layer_idx", False)
     settings.expect("add_cross_attention", False)

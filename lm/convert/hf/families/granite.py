@@ -42,7 +42,7 @@ def write_config(cfg: ModelConfig) -> dict[str, Any]:
         "attention_multiplier": scale_of(cfg),
         "embedding_multiplier": cfg.embedding_scale,
         "residual_multiplier": cfg.residual_scale,
-        "logits_scaling": 1.0 / cfg.logit_scale,
+        "logits_scaling": 1.0 / cfg.logit_scale if cfg.logit_scale else 1.0,
     }
 
 
