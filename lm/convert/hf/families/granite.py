@@ -42,7 +42,8 @@ def write_config(cfg: ModelConfig) -> dict[str, Any]:
         "attention_multiplier": scale_of(cfg),
         "embedding_multiplier": cfg.embedding_scale,
         "residual_multiplier": cfg.residual_scale,
-        "logits_scaling": 1.0 / cfg.logit_scale if cfg.logit_scale else 1.0,
+        # Rounded: 49, not 49.00000000000001.
+        "logits_scaling": float(f"{1.0 / cfg.logit_scale:.12g}") if cfg.logit_scale else 1.0,
     }
 
 

@@ -27,6 +27,7 @@ def read_config(settings: Settings) -> ModelConfig:
         raise settings.refusal("no_rope_layers", rotated, f"num_hidden_layers={n} numbers are expected")
     slides, window = settings.flag("use_sliding_window", False), settings.integer("sliding_window", 0)
     types = [SLIDING if slides and window and not turned else FULL for turned in rotated]
+    settings.drop("max_window_layers")
     rotation = rope.read(settings, shape["max_seq_len"], theta=2e6)
     return ModelConfig(
         **shape,
