@@ -54,6 +54,7 @@ ARCHITECTURE: dict[str, Any] = {
     "residual_scale": 1.0,
     "value_residual": False,
     "window": 0,
+    "latent": {"q_rank": 0, "kv_rank": 0, "rope_width": 0, "value_width": 0, "norm_epsilon": 0.0},
     "qkv_bias": False,
     "qkv_clip": 0.0,
     "o_bias": False,
@@ -87,8 +88,9 @@ ARCHITECTURE: dict[str, Any] = {
 
 
 class Layer(NamedTuple):
-    """What one layer is: the per-layer keys, resolved."""
+    """What one layer is: its number, from 0, and the per-layer keys, resolved."""
 
+    number: int
     mixer: str
     mlp: str
     window: int
@@ -127,6 +129,7 @@ class LmConfig(PretrainedConfig):
             return value[number % len(value)] if isinstance(value, list | tuple) else value
 
         return Layer(
+            number=number,
             mixer=at(self.mixer),
             mlp=at(self.mlp),
             window=at(self.window),
@@ -214,9 +217,9 @@ class Norm(nn.Module):
     `norm_scale=one_plus` the stored scale is what is added to 1.
     """
 
-    def __init__(self, config: LmConfig, *shape: int, kind: str = "") -> None:
+    def __init__(self, config: LmConfig, *shape: int, kind: str = "", epsilon: float = 0.0) -> None:
         super().__init__()
-        self.kind, self.epsilon = kind or config.norm, config.norm_epsilon
+        self.kind, self.epsilon = kind or config.norm, epsilon or config.norm_epsilon
         self.axes, self.added = tuple(range(-len(shape), 0)), float(config.norm_scale == "one_plus")
         scaled, shifted = config.norm_scale != "none", config.norm_bias and self.kind != "rms"
         self.scale = nn.Parameter(torch.empty(shape)) if self.kind != "none" and scaled else None
@@ -392,32 +395,57 @@ def extend(cached: Kept | None, new: Kept) -> Kept:
     return {key: torch.cat([cached[key], a], dim=1) if cached else a for key, a in new.items()}
 
 
-class Attention(nn.Module):
+class Attending(nn.Module):
+    """What every mixer shares that scores keys: how they are scored, a gate on what is read, and the way back."""
+
+    def __init__(self, config: LmConfig, layer: Layer, key_width: int, value_width: int) -> None:
+        super().__init__()
+        c, self.config, self.layer, self.key_width = config, config, layer, key_width
+        self.o = Linear(c.n_heads * value_width, c.d_model, c.o_bias, depth=2 * c.n_layers)
+        self.sinks = nn.Parameter(torch.empty(c.n_heads)) if c.attention_sinks else None
+        if c.attention_gate == "head":
+            self.head_gate = Linear(c.d_model, c.n_heads)
+        if c.attention_gate == "element":
+            self.element_gate = Linear(c.d_model, c.n_heads * value_width)
+
+    def initialise(self) -> None:
+        if self.sinks is not None:
+            nn.init.zeros_(self.sinks)
+
+    def _scores(self) -> Scores:
+        c, layer = self.config, self.layer
+        scale = c.attention_scale or 1.0 / math.sqrt(self.key_width)
+        fused = c._attn_implementation == "sdpa"
+        return Scores(scale, layer.window, c.attention_softcap, layer.position == "alibi", self.sinks, fused)
+
+    def _gate(self, o_BTHM: Tensor, x_BTD: Tensor) -> Tensor:
+        """Lets the input close each head, or each number of each head, by a sigmoid (Qiu et al., 2025)."""
+        if self.config.attention_gate == "head":
+            return o_BTHM * self.head_gate(x_BTD).sigmoid()[..., None]
+        if self.config.attention_gate == "element":
+            return o_BTHM * self.element_gate(x_BTD).sigmoid().unflatten(-1, o_BTHM.shape[-2:])
+        return o_BTHM
+
+
+class Attention(Attending):
     """Causal grouped-query attention (Ainslie et al., 2023), with its published variations."""
 
     def __init__(self, config: LmConfig, layer: Layer) -> None:
-        super().__init__()
-        c, self.config, self.layer = config, config, layer
+        super().__init__(config, layer, config.head_width, config.head_width)
+        c = config
         self.q = Linear(c.d_model, c.n_heads * c.head_width, c.qkv_bias)
         self.k = Linear(c.d_model, c.n_kv_heads * c.head_width, c.qkv_bias)
         self.v = Linear(c.d_model, c.n_kv_heads * c.head_width, c.qkv_bias)
-        self.o = Linear(c.n_heads * c.head_width, c.d_model, c.o_bias, depth=2 * c.n_layers)
         if c.qk_norm != "none":  # by head (Dehghani et al., 2023), or over all heads at once (OLMo 2)
             by_head = c.qk_norm == "head"
             self.q_norm = Norm(c, *(() if by_head else (c.n_heads,)), c.head_width, kind="rms")
             self.k_norm = Norm(c, *(() if by_head else (c.n_kv_heads,)), c.head_width, kind="rms")
         rotated = int(c.head_width * c.rope["fraction"])
         self.rotation = Rotation(c, layer, rotated) if layer.position == "rope" else None
-        self.sinks = nn.Parameter(torch.empty(c.n_heads)) if c.attention_sinks else None
         self.value_mix = nn.Parameter(torch.empty(2)) if c.value_residual else None
-        if c.attention_gate == "head":
-            self.head_gate = Linear(c.d_model, c.n_heads)
-        if c.attention_gate == "element":
-            self.element_gate = Linear(c.d_model, c.n_heads * c.head_width)
 
     def initialise(self) -> None:
-        if self.sinks is not None:
-            nn.init.zeros_(self.sinks)
+        super().initialise()
         if self.value_mix is not None:
             nn.init.constant_(self.value_mix, 0.5)
 
@@ -438,22 +466,12 @@ class Attention(nn.Module):
         if cached is not None:
             kept = extend(cached, {"k": k_BTKN, "v": v_BTKN})
             k_BTKN, v_BTKN = kept["k"], kept["v"]
-        o_BTHN = attend(q_BTHN, k_BTKN, v_BTKN, context, self._scores())
+        o_BTHN = self._attend(q_BTHN, k_BTKN, v_BTKN, context)
         return self.o(self._gate(o_BTHN, x_BTD).flatten(-2)), stream, kept
 
-    def _scores(self) -> Scores:
-        c, layer = self.config, self.layer
-        scale = c.attention_scale or 1.0 / math.sqrt(c.head_width)
-        fused = c._attn_implementation == "sdpa"
-        return Scores(scale, layer.window, c.attention_softcap, layer.position == "alibi", self.sinks, fused)
-
-    def _gate(self, o_BTHN: Tensor, x_BTD: Tensor) -> Tensor:
-        """Lets the input close each head, or each number of each head, by a sigmoid (Qiu et al., 2025)."""
-        if self.config.attention_gate == "head":
-            return o_BTHN * self.head_gate(x_BTD).sigmoid()[..., None]
-        if self.config.attention_gate == "element":
-            return o_BTHN * self.element_gate(x_BTD).sigmoid().unflatten(-1, o_BTHN.shape[-2:])
-        return o_BTHN
+    def _attend(self, q_BTHN: Tensor, k_BSKN: Tensor, v_BSKN: Tensor, context: Context) -> Tensor:
+        """Returns what each head reads, `[B, T, H, N]`."""
+        return attend(q_BTHN, k_BSKN, v_BSKN, context, self._scores())
 
 
 def _mix_values(v_BTKN: Tensor, stream: Stream, own: Tensor, first: Tensor) -> tuple[Tensor, Stream]:
@@ -462,7 +480,80 @@ def _mix_values(v_BTKN: Tensor, stream: Stream, own: Tensor, first: Tensor) -> t
     return (own * v_BTKN + first * first_v_BTKN).to(v_BTKN.dtype), stream._replace(first_v_BTKN=first_v_BTKN)
 
 
-MIXERS: dict[str, Callable[[LmConfig, Layer], nn.Module]] = {"attention": Attention}
+class Differential(Attention):
+    """Attention whose paired heads 2i and 2i + 1 are subtracted, map from map (Ye et al., 2024)."""
+
+    def __init__(self, config: LmConfig, layer: Layer) -> None:
+        super().__init__(config, layer)
+        self.lambda_q = nn.Parameter(torch.empty(2, config.head_width))
+        self.lambda_k = nn.Parameter(torch.empty(2, config.head_width))
+        self.pair_norm = Norm(config, 2 * config.head_width, kind="rms")
+        self.start = 0.8 - 0.6 * math.exp(-0.3 * layer.number)
+
+    def initialise(self) -> None:
+        super().initialise()
+        nn.init.normal_(self.lambda_q, std=0.1)
+        nn.init.normal_(self.lambda_k, std=0.1)
+
+    def _attend(self, q_BTHN: Tensor, k_BSKN: Tensor, v_BSKN: Tensor, context: Context) -> Tensor:
+        """Returns what each pair reads, by the heads of its halves, `[B, T, H, N]`."""
+        scores, pair_BSKM = self._scores(), v_BSKN.unflatten(2, (-1, 2)).flatten(-2)
+        maps = []
+        for one in (0, 1):
+            own = scores._replace(sinks_H=scores.sinks_H if scores.sinks_H is None else scores.sinks_H[one::2])
+            maps.append(attend(q_BTHN[:, :, one::2], k_BSKN[:, :, one::2], pair_BSKM, context, own))
+        first, second = (self.lambda_q.float() * self.lambda_k.float()).sum(-1).exp()
+        difference_BTHM = maps[0].float() - (first - second + self.start) * maps[1].float()
+        normed_BTHM = (1.0 - self.start) * self.pair_norm(difference_BTHM)
+        return normed_BTHM.to(q_BTHN.dtype).reshape(q_BTHN.shape)
+
+
+class Latent(Attending):
+    """Latent attention (DeepSeek-AI, 2024), which keeps a latent and one rotated key a token."""
+
+    def __init__(self, config: LmConfig, layer: Layer) -> None:
+        c, size = config, config.latent
+        shared, value_width = size["rope_width"], size["value_width"] or c.head_width
+        super().__init__(c, layer, c.head_width + shared, value_width)
+        norm = partial(Norm, c, kind="rms", epsilon=size["norm_epsilon"])
+        if size["q_rank"]:
+            self.q_down = Linear(c.d_model, size["q_rank"], c.qkv_bias)
+            self.q_latent_norm = norm(size["q_rank"])
+            self.q_up = Linear(size["q_rank"], c.n_heads * self.key_width)
+        else:
+            self.q = Linear(c.d_model, c.n_heads * self.key_width)
+        self.kv_down = Linear(c.d_model, size["kv_rank"], c.qkv_bias)
+        self.k_shared = Linear(c.d_model, shared, c.qkv_bias)
+        self.kv_latent_norm = norm(size["kv_rank"])
+        self.k_up = Linear(size["kv_rank"], c.n_heads * c.head_width)
+        self.v_up = Linear(size["kv_rank"], c.n_heads * value_width)
+        self.rotation = Rotation(c, layer, shared) if layer.position == "rope" else None
+
+    def forward(
+        self, x_BTD: Tensor, stream: Stream, context: Context, cached: Kept | None
+    ) -> tuple[Tensor, Stream, Kept | None]:
+        c, kept = self.config, None
+        q_BTF = self.q_up(self.q_latent_norm(self.q_down(x_BTD))) if c.latent["q_rank"] else self.q(x_BTD)
+        q_BTHN = q_BTF.unflatten(-1, (c.n_heads, self.key_width))
+        content_BTHP, turned_BTHR = q_BTHN.split([c.head_width, self.key_width - c.head_width], dim=-1)
+        latent_BTL, key_BT1R = self.kv_latent_norm(self.kv_down(x_BTD)), self.k_shared(x_BTD)[:, :, None]
+        if self.rotation is not None:
+            turned_BTHR, key_BT1R = self.rotation(context.queries.positions_BT, turned_BTHR, key_BT1R)
+        if cached is not None:
+            kept = extend(cached, {"latent": latent_BTL, "key": key_BT1R})
+            latent_BTL, key_BT1R = kept["latent"], kept["key"]
+        k_BSHP, v_BSHM = (up(latent_BTL).unflatten(-1, (c.n_heads, -1)) for up in (self.k_up, self.v_up))
+        k_BSHN = torch.cat([k_BSHP, key_BT1R.expand(-1, -1, c.n_heads, -1)], dim=-1)
+        q_BTHN = torch.cat([content_BTHP, turned_BTHR], dim=-1)
+        o_BTHM = attend(q_BTHN, k_BSHN, v_BSHM, context, self._scores())
+        return self.o(self._gate(o_BTHM, x_BTD).flatten(-2)), stream, kept
+
+
+MIXERS: dict[str, Callable[[LmConfig, Layer], nn.Module]] = {
+    "attention": Attention,
+    "differential": Differential,
+    "latent": Latent,
+}
 MLPS: dict[str, Callable[[LmConfig, Layer], nn.Module]] = dict.fromkeys(ACTIVATIONS, MLP)
 
 
