@@ -118,16 +118,16 @@ def draw(seed: int) -> ModelConfig:
     return settle({key: _propose(key, rng) for key, some in choices().items() if some}, rng)
 
 
-def settle(values: dict[str, Any], rng: random.Random, keep: str = "") -> ModelConfig:
-    """Builds a config from values by dotted key, drawing again what its refusals name; `keep` stays as it is."""
+def settle(values: dict[str, Any], rng: random.Random) -> ModelConfig:
+    """Builds a config from values by dotted key, drawing again what its refusals name."""
     for _ in range(ENOUGH):
         try:
             return build(values)
         except UserError as error:
             named = [key for key in re.findall(r"model\.([a-z0-9_.]*[a-z0-9_])", str(error)) if key in values]
-            if named in ([], [keep]):
+            if not named:
                 raise
-            key = rng.choice([key for key in named if key != keep])
+            key = rng.choice(named)
             unused = key == named[0] and "leave it out" in str(error)
             values = values | {key: choices()[key][0] if unused else _propose(key, rng)}
     raise AssertionError(f"no valid architecture is near {values}")
