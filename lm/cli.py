@@ -94,6 +94,12 @@ def _stage_help(name: str, stage: ModuleType) -> str:
     return f"lm {name}: {(stage.__doc__ or '').strip()}\n\n{rows}\n\n{explain.table(stage.defaults, width)}"
 
 
+def _subjects(stage: ModuleType) -> list[str]:
+    """Returns the keys that arguments without one are for, in order: a stage's `SUBJECT`, one or several."""
+    keys = getattr(stage, "SUBJECT", ())
+    return [keys] if isinstance(keys, str) else list(keys)
+
+
 def _run(name: str, arguments: list[str]) -> int:
     from lm.common import config as configs
     from lm.common.errors import UserError
@@ -105,12 +111,13 @@ def _run(name: str, arguments: list[str]) -> int:
         raise UserError(f"no such stage{f'; did you mean `lm {near[0]}`?' if near else ''} (`lm --help` lists them)")
     stage = importlib.import_module(module_of(name))
     file, assignments, workdir = "", [], ""
+    subjects = _subjects(stage)
     for argument in arguments:
         if argument in ("-h", "--help"):
             print(_stage_help(name, stage))
             return 0
-        if not argument.startswith("-") and (subject := getattr(stage, "SUBJECT", "")):
-            assignments.append((subject, argument))  # `lm trace runs/mine` is `lm trace --run=runs/mine`
+        if not argument.startswith("-") and subjects:
+            assignments.append((subjects.pop(0), argument))  # `lm trace runs/mine` is `lm trace --run=runs/mine`
             continue
         key, equals, value = argument.partition("=")
         if not argument.startswith("--") or not equals:

@@ -6,13 +6,15 @@ Dims: T time, D width, H query heads, N head width, L layers.
 from __future__ import annotations
 
 import math
+from functools import partial
 from typing import Any
 
 import jax
 
 from lm.model import cache, decoder
-from lm.model.config import Layer, ModelConfig
-from lm.model.roles import path_names, role_of
+from lm.model.config import Layer, ModelConfig, key_width, recurrent_width, value_width
+from lm.model.mixers import MIXERS
+from lm.model.roles import axes_of, path_names, role_of
 
 
 def parameter_shapes(cfg: ModelConfig) -> Any:
@@ -31,6 +33,22 @@ def n_params(cfg: ModelConfig) -> int:
     return sum(count for _, _, count in parameter_table(cfg))
 
 
+def n_active_params(cfg: ModelConfig) -> int:
+    """Counts the parameters that a token meets: of the experts it is routed to, `moe.top_k` of all."""
+    return sum(active for _, active in _active_parameters(cfg))
+
+
+def _active_parameters(cfg: ModelConfig) -> list[tuple[tuple[str, ...], int]]:
+    """Returns the names of every parameter and how many of its numbers act on one token."""
+
+    def active(names: tuple[str, ...], shape: tuple[int, ...], count: int) -> int:
+        axes = axes_of(names, len(shape))
+        return count * cfg.moe.top_k // shape[axes.index("expert")] if "expert" in axes else count
+
+    table = [(tuple(path.split("/")), shape, count) for path, shape, count in parameter_table(cfg)]
+    return [(names, active(names, shape, count)) for names, shape, count in table]
+
+
 def flops_per_token(cfg: ModelConfig, seq_len: int) -> int:
     """Floating-point operations to train on one token: three times the forward pass, nothing computed again."""
     return 3 * forward_flops(cfg, seq_len)
@@ -42,20 +60,40 @@ def forward_flops(cfg: ModelConfig, seq_len: int) -> int:
     The count of Chowdhery et al. (2022, appendix B): causal masking is not deducted, but a window is; the table
     lookup is free and a tied head counts as a matrix.
     """
-    names = [(tuple(path.split("/")), count) for path, _, count in parameter_table(cfg)]
-    weights = sum(count for name, count in names if name == ("head", "kernel") or role_of(name).group == "matrix")
+    weights = sum(
+        active
+        for name, active in _active_parameters(cfg)
+        if name == ("head", "kernel") or role_of(name).group == "matrix"
+    )
     if cfg.tie_embeddings:
         weights += cfg.vocab_size * cfg.d_model
     return 2 * weights + sum(_mixing_flops(cfg, layer, seq_len) for layer in cfg.layers)
 
 
 def _mixing_flops(cfg: ModelConfig, layer: Layer, seq_len: int) -> int:
-    """Returns what a mixer computes for a token beyond the products with its weights."""
+    """Returns what the products of a mixer cost a token beyond those with its weights: of scores and values, or state.
+
+    A state is decayed and written elementwise, which is not counted; that of `ssm` is read by a product.
+    """
+    if not layer.attends:
+        return 2 * recurrent_width(cfg, "ssm") * cfg.recurrent.state_width if layer.mixer == "ssm" else 0
     seen = min(layer.window or seq_len, seq_len)
-    return 4 * cfg.n_heads * cfg.head_width * seen
+    return 2 * cfg.n_heads * (key_width(cfg, layer) + value_width(cfg, layer)) * seen
 
 
 def cache_bytes(cfg: ModelConfig, slots: int) -> int:
-    """Returns the bytes of what the mixers keep of `slots` tokens of one row."""
-    kept = jax.eval_shape(lambda: cache.empty(cfg, 1, slots)).layers
-    return sum(math.prod(leaf.shape) * leaf.dtype.itemsize for leaf in jax.tree.leaves(kept))
+    """Returns the bytes of what decoding keeps of `slots` tokens of one row."""
+    return _bytes(jax.eval_shape(lambda: cache.empty(cfg, 1, slots)).layers)
+
+
+def seen_bytes(cfg: ModelConfig, slots: int) -> int:
+    """Returns the bytes of those that the next token's attention can see, windows having closed on the others."""
+
+    def empty(layer: Layer) -> Any:
+        return MIXERS[layer.mixer].empty(cfg, 1, min(layer.window or slots, slots))
+
+    return sum(_bytes(jax.eval_shape(partial(empty, layer))) for layer in cfg.layers)
+
+
+def _bytes(tree: Any) -> int:
+    return sum(math.prod(leaf.shape) * leaf.dtype.itemsize for leaf in jax.tree.leaves(tree))

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import pytest
 
 from lm.model import cache, cost, decoder, presets
-from lm.model.config import ModelConfig
+from lm.model.config import Latent, ModelConfig
 
 SHAPE = {
     "vocab_size": 61, "n_layers": 3, "n_heads": 4, "n_kv_heads": 2, "d_model": 32, "d_ff": 48, "head_width": 8,
@@ -53,10 +53,16 @@ def traced(cfg: ModelConfig, seq_len: int) -> int:
         {"mlp": ("gelu", "none"), "qkv_bias": True, "mlp_bias": True},
         {"attention_gate": "element", "qk_norm": "full", "position_embedding": "learned", "value_residual": True},
         {"attention_gate": "head", "residual": "parallel_shared", "attention_sinks": True},
+        {"mixer": "differential"},
+        {"mixer": "latent", "n_kv_heads": 4, "latent": Latent(kv_rank=12, rope_width=6, value_width=10)},
+        {"mixer": "latent", "n_kv_heads": 4, "latent": Latent(q_rank=20, kv_rank=12, rope_width=6)},
+        {"mixer": ("lstm", "gru")},
+        {"mixer": ("linear", "linear", "attention")},
+        {"mixer": "ssm", "mlp": "none"},
     ],
 )
 def test_flops_are_those_of_the_trace(keys: dict[str, Any]) -> None:
-    cfg = ModelConfig(**SHAPE, **keys)
+    cfg = ModelConfig(**{**SHAPE, **keys})
     assert 24 * cost.forward_flops(cfg, 24) == traced(cfg, 24)
     assert cost.flops_per_token(cfg, 24) == 3 * cost.forward_flops(cfg, 24)
 
@@ -73,6 +79,18 @@ def test_llama_by_hand() -> None:
     cfg = presets.get("llama2-7b")
     norms, table = 65 * 4096, 32_000 * 4096
     assert cost.flops_per_token(cfg, 4096) == 6 * (cost.n_params(cfg) - norms - table) + 12 * 32 * 4096 * 4096
+
+
+def test_windows_bound_what_is_seen_of_a_cache() -> None:
+    """Of 10 tokens a layer with a window of 4 sees 4: two of three layers have one."""
+    cfg = ModelConfig(**SHAPE, window=(4, 0))
+    assert cost.seen_bytes(cfg, 10) == cost.cache_bytes(cfg, 10) // 30 * (10 + 2 * 4)
+    assert cost.seen_bytes(cfg, 3) == cost.cache_bytes(cfg, 3)
+
+
+def test_a_state_is_as_large_whatever_the_length() -> None:
+    cfg = ModelConfig(**SHAPE, mixer="ssm")
+    assert cost.cache_bytes(cfg, 1) == cost.cache_bytes(cfg, 1000) > 0
 
 
 def test_a_cache_has_the_bytes_it_is_said_to_have() -> None:
