@@ -152,7 +152,7 @@ def _encode(row: Row, ours: Mapping[str, np.ndarray], dtype: str) -> Iterator[tu
     arrays = row.write([ours[one.name] for one in row.ours])
     for name, array in zip(row.theirs, arrays, strict=True):
         with np.errstate(over="ignore"):
-            cast = np.ascontiguousarray(array.astype(DTYPES[dtype]))
+            cast = array.astype(DTYPES[dtype], order="C")
         if not np.isfinite(cast.astype(np.float32)).all():
             if np.isfinite(array).all():
                 raise UserError(f"dtype={dtype}: {name} holds numbers beyond its range; use bfloat16 or float32")

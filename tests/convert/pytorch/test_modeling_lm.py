@@ -1,0 +1,245 @@
+"""The PyTorch module beside the JAX model, and in the hands of transformers."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import torch
+
+from lm.convert import flat
+from lm.convert.pytorch import FAMILY, names
+from lm.convert.pytorch.modeling_lm import ARCHITECTURE, LmConfig, LmForCausalLM
+from lm.model.config import ModelConfig
+from lm.model.decoder import Decoder
+from lm.model.roles import initialise
+from tests.convert.pytorch.samples import ARCHITECTURES, assert_close, jax_logits, jit, module, params, tokens
+from tests.model.architectures import draw
+
+NAMED = [pytest.param(cfg, id=name) for name, cfg in ARCHITECTURES.items()]
+# A cache, padding and packing meet all kinds of positions and of values that layers share.
+VARIED = [pytest.param(ARCHITECTURES[name], id=name) for name in ("gemma2", "bloom", "gpt2", "deepseek")]
+
+
+@pytest.fixture(autouse=True)
+def _no_gradients(request: pytest.FixtureRequest) -> Iterator[None]:
+    with torch.set_grad_enabled("gradient" in request.node.name or "train" in request.node.name):
+        yield
+
+
+def test_the_defaults_are_those_of_the_config() -> None:
+    written = FAMILY.write_config(ModelConfig(1, 1, 1, 1, 1, 1, 2, 1))
+    needed = {key: None for key, value in ARCHITECTURE.items() if value is None}
+    assert {**written, **needed} == {**ARCHITECTURE, "auto_map": written["auto_map"]}
+
+
+@pytest.mark.parametrize("cfg", NAMED)
+def test_logits_are_those_of_the_jax_model(cfg: ModelConfig) -> None:
+    x_BT = tokens(cfg, 2, 15)
+    assert_close(module(cfg)(x_BT).logits, jax_logits(cfg, x_BT))
+
+
+@pytest.mark.parametrize("seed", [*range(12), *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(12, 96))])
+def test_logits_are_those_of_random_jax_models(seed: int) -> None:
+    cfg = draw(seed)
+    x_BT = tokens(cfg, 2, 15)
+    assert_close(module(cfg)(x_BT).logits, jax_logits(cfg, x_BT))
+
+
+@pytest.mark.parametrize("pieces", [(11,), (1,) * 11, (4, 1, 6)])
+@pytest.mark.parametrize("cfg", VARIED)
+def test_cached_equals_full(cfg: ModelConfig, pieces: tuple[int, ...]) -> None:
+    model, x_BT = module(cfg), tokens(cfg, 2, sum(pieces))
+    cache, parts = None, []
+    for piece in torch.split(x_BT, list(pieces), dim=1):
+        output = model(piece, past_key_values=cache, use_cache=True)
+        cache = output.past_key_values
+        parts.append(output.logits)
+    assert cache.get_seq_length() == 11
+    assert_close(torch.cat(parts, dim=1), model(x_BT).logits)
+
+
+@pytest.mark.parametrize("cfg", VARIED)
+def test_padding_on_either_side_changes_nothing(cfg: ModelConfig) -> None:
+    model, x_BT = module(cfg), tokens(cfg, 1, 6)
+    alone = model(x_BT).logits
+    for places in (slice(3, 9), slice(0, 6)):
+        padded_BT, mask_BT = torch.zeros(1, 9, dtype=torch.long), torch.zeros(1, 9, dtype=torch.long)
+        padded_BT[:, places], mask_BT[:, places] = x_BT, 1
+        logits = model(padded_BT, attention_mask=mask_BT).logits
+        assert bool(torch.isfinite(logits).all())
+        assert_close(logits[:, places], alone)
+
+
+@pytest.mark.parametrize("cfg", VARIED)
+def test_documents_of_a_row_do_not_see_each_other(cfg: ModelConfig) -> None:
+    model, lengths = module(cfg), (5, 1, 7)
+    documents = [tokens(cfg, 1, n, seed=n) for n in lengths]
+    segments_BT = torch.repeat_interleave(torch.arange(1, 4), torch.tensor(lengths))[None]
+    packed = model(torch.cat(documents, dim=1), segment_ids=segments_BT)
+    assert_close(packed.logits, torch.cat([model(document).logits for document in documents], dim=1))
+
+
+def test_the_loss_predicts_nothing_across_documents() -> None:
+    cfg = ARCHITECTURES["llama"]
+    model, x_BT = module(cfg), tokens(cfg, 1, 9)
+    segments_BT = torch.tensor([[1, 1, 1, 2, 2, 3, 0, 0, 0]])
+    output = model(x_BT, segment_ids=segments_BT, labels=x_BT)
+    log_BTV = output.logits.log_softmax(-1)
+    wanted = -torch.stack([log_BTV[0, t - 1, x_BT[0, t]] for t in (1, 2, 4)]).mean()
+    assert_close(output.loss, wanted)
+
+
+def test_the_number_of_counted_tokens_can_be_given() -> None:
+    """As a trainer does that adds gradients up over several batches."""
+    cfg = ARCHITECTURES["llama"]
+    model, x_BT = module(cfg), tokens(cfg, 2, 5)
+    mean = model(x_BT, labels=x_BT).loss
+    assert_close(model(x_BT, labels=x_BT, num_items_in_batch=torch.tensor(16)).loss, mean * 8 / 16)
+
+
+@pytest.mark.parametrize("cfg", [ARCHITECTURES["gemma2"], ARCHITECTURES["gpt2"]], ids=["gemma2", "gpt2"])
+def test_gradients_are_those_of_the_jax_model(cfg: ModelConfig) -> None:
+    x_BT = tokens(cfg, 2, 9)
+
+    def loss(p: Any) -> jax.Array:
+        logits_BTV = Decoder(cfg).apply({"params": p}, jnp.asarray(x_BT.numpy())).logits_BTV[:, :-1]
+        log_BTV = jax.nn.log_softmax(logits_BTV)
+        return -jnp.mean(jnp.take_along_axis(log_BTV, jnp.asarray(x_BT.numpy())[:, 1:, None], axis=-1))
+
+    value, gradients = jit(jax.value_and_grad(loss))(params(cfg))
+    wanted = flat.flatten(cfg, gradients)
+    model = module(cfg)
+    output = model(x_BT, labels=x_BT)
+    output.loss.backward()
+    assert_close(output.loss, np.asarray(value))
+    found = dict(model.named_parameters())
+    largest = max(float(np.abs(gradient).max()) for gradient in wanted.values())
+    for row in names.rows(cfg):
+        (gradient,) = row.write([wanted[row.ours[0].name]])
+        assert_close(found[row.theirs[0]].grad, gradient, 1e-4, least=1e-3 * largest)
+
+
+def test_training_lowers_the_loss() -> None:
+    cfg = ARCHITECTURES["transformer"]
+    model, x_BT = module(cfg).train(), tokens(cfg, 2, 16)
+    torch.manual_seed(0)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    before = model.eval()(x_BT, labels=x_BT).loss.item()
+    model.train()(x_BT, labels=x_BT).loss.backward()
+    optimizer.step()
+    assert model.eval()(x_BT, labels=x_BT).loss.item() < before
+
+
+@pytest.mark.parametrize("reentrant", [False, True])
+def test_checkpointing_changes_no_gradient(reentrant: bool) -> None:
+    cfg = ARCHITECTURES["bloom"]
+    x_BT, found = tokens(cfg, 1, 7), []
+    for checkpointed in (False, True):
+        model = module(cfg).train()
+        if checkpointed:
+            model._set_gradient_checkpointing(
+                True, lambda *a: torch.utils.checkpoint.checkpoint(*a, use_reentrant=reentrant)
+            )
+        model(x_BT, labels=x_BT).loss.backward()
+        found.append([parameter.grad for parameter in model.parameters()])
+    for plain, recomputed in zip(*found, strict=True):
+        assert_close(recomputed, plain, tolerance=1e-5)
+
+
+def test_dropout_acts_in_training_alone() -> None:
+    cfg = ARCHITECTURES["transformer"]
+    model, x_BT = module(cfg), tokens(cfg, 1, 7)
+    quiet = model(x_BT).logits
+    assert bool((model.train()(x_BT).logits != quiet).any())
+    assert bool((model.eval()(x_BT).logits == quiet).all())
+
+
+def test_fused_attention_equals_plain() -> None:
+    cfg = ARCHITECTURES["olmo2"]
+    model, x_BT = module(cfg), tokens(cfg, 2, 9)
+    fused = model(x_BT).logits
+    model.set_attn_implementation("eager")
+    assert_close(model(x_BT).logits, fused)
+
+
+def test_bfloat16_is_close() -> None:
+    cfg = ARCHITECTURES["gemma2"]
+    model, x_BT = module(cfg), tokens(cfg, 2, 9)
+    exact = model(x_BT).logits
+    low = model.to(torch.bfloat16)(x_BT).logits
+    assert low.dtype == torch.float32
+    assert 0 < float((low - exact).abs().max()) < 0.1 * float(exact.abs().max())
+
+
+def test_a_place_is_scored_alone_and_hidden_states_are_returned() -> None:
+    cfg = ARCHITECTURES["llama"]
+    model, x_BT = module(cfg), tokens(cfg, 2, 6)
+    output = model(x_BT, output_hidden_states=True)
+    assert_close(model(x_BT, logits_to_keep=2).logits, output.logits[:, -2:])
+    assert_close(model(x_BT, logits_to_keep=torch.tensor([1, 3])).logits, output.logits[:, [1, 3]])
+    assert len(output.hidden_states) == cfg.n_layers + 1
+    assert_close(model.head(output.hidden_states[-1]), output.logits)
+    assert_close(model(inputs_embeds=model.get_input_embeddings()(x_BT)).logits, output.logits)
+
+
+def test_what_the_module_cannot_do_is_refused() -> None:
+    model = module(ARCHITECTURES["llama"])
+    x_BT = torch.zeros(1, 4, dtype=torch.long)
+    with pytest.raises(ValueError, match="output_attentions"):
+        model(x_BT, output_attentions=True)
+    with pytest.raises(ValueError, match=r"give \[B, T\]"):
+        model(x_BT, attention_mask=torch.ones(1, 1, 4, 4))
+
+
+@pytest.mark.parametrize("cfg", VARIED)
+@pytest.mark.parametrize("beams", [1, 2])
+def test_generating_with_a_cache_equals_without(cfg: ModelConfig, beams: int) -> None:
+    """Rows padded on the left, greedy or by beams; each row comes out as it does alone."""
+    model, x_BT = module(cfg), tokens(cfg, 3, 6)
+    mask_BT = torch.tensor([[1] * 6, [0] * 2 + [1] * 4, [0] * 5 + [1]])
+    how = {"max_new_tokens": 6, "do_sample": False, "num_beams": beams, "pad_token_id": 0}
+    cached = model.generate(x_BT, attention_mask=mask_BT, **how)
+    assert bool((cached == model.generate(x_BT, attention_mask=mask_BT, use_cache=False, **how)).all())
+    assert bool((cached[1:2, 2:] == model.generate(x_BT[1:2, 2:], **how)).all())
+
+
+def test_samples_of_a_prompt_differ_and_a_cache_goes_on() -> None:
+    cfg = ARCHITECTURES["gemma2"]
+    model, x_BT = module(cfg), tokens(cfg, 1, 4)
+    torch.manual_seed(0)
+    rows = model.generate(x_BT, do_sample=True, num_return_sequences=3, max_new_tokens=5, pad_token_id=0)
+    assert rows.shape == (3, 9)
+    assert len({tuple(row.tolist()) for row in rows}) > 1
+    first = model.generate(x_BT, do_sample=False, max_new_tokens=3, return_dict_in_generate=True, pad_token_id=0)
+    longer = model.generate(
+        first.sequences, past_key_values=first.past_key_values, do_sample=False, max_new_tokens=3, pad_token_id=0
+    )
+    assert bool((longer == model.generate(x_BT, do_sample=False, max_new_tokens=6, pad_token_id=0)).all())
+
+
+@pytest.mark.parametrize("name", ["neox", "bloom", "normless", "gpt-oss"])
+def test_a_fresh_module_starts_as_the_jax_model_does(name: str) -> None:
+    """The same centre and spread of every parameter, so that training from scratch is the same training."""
+    cfg = dataclasses.replace(ARCHITECTURES[name], d_model=96, d_ff=192, vocab_size=200)
+    torch.manual_seed(0)
+    fresh = LmForCausalLM(LmConfig(**FAMILY.write_config(cfg))).state_dict()
+    for row in names.rows(cfg):
+        theirs, (ours,) = fresh[row.theirs[0]].numpy(), row.ours
+        assert theirs.shape == row.shapes[0]
+        wanted = np.asarray(initialise(".".join(ours.name.split(".")[-2:]), ours.shape, cfg, jax.random.key(0)))
+        off = 10 * wanted.std() / np.sqrt(wanted.size) + 1e-7
+        np.testing.assert_allclose(theirs.mean(), wanted.mean(), atol=off, err_msg=row.theirs[0])
+        np.testing.assert_allclose(theirs.std(), wanted.std(), atol=off, err_msg=row.theirs[0])
+
+
+def test_usual_names_stand_for_ours() -> None:
+    config = LmConfig(**dataclasses.asdict(ARCHITECTURES["llama"]))
+    assert (config.hidden_size, config.num_hidden_layers, config.max_position_embeddings) == (16, 2, 32)
+    assert LmConfig(hidden_size=8).d_model == 8
+    assert LmConfig(rope={"theta": 5.0}).rope == {**ARCHITECTURE["rope"], "theta": 5.0}
