@@ -35,6 +35,8 @@ RULES: dict[str, tuple[str, ...]] = {
     "state": (),
     "gates": (),
     "taps": (),
+    "expert": ("expert",),
+    "choices": (),
     "vocab": ("tensor",),
     "layers": (),
 }
@@ -102,3 +104,9 @@ def size(axis: str) -> int:
     """Returns how many devices the mesh in force has along an axis; 1 where there is none."""
     mesh = jax.sharding.get_abstract_mesh()
     return 1 if mesh.empty else mesh.shape[axis]
+
+
+def divides(mesh: Any, partition: PartitionSpec, shape: Sequence[int]) -> bool:
+    """Says whether the devices along each dimension of a partition divide it."""
+    names = [(entry,) if isinstance(entry, str) else entry or () for entry in partition]
+    return all(size % math.prod(mesh.shape[axis] for axis in axes) == 0 for size, axes in zip(shape, names, strict=True))

@@ -13,6 +13,7 @@ from lm.model.config import Layer, ModelConfig
 from lm.model.context import Aux, Context, MixerCache, Stream, dropout
 from lm.model.mixers import MIXERS
 from lm.model.mlp import MLP
+from lm.model.moe import MoE
 from lm.model.norms import Norm
 
 
@@ -51,6 +52,8 @@ class Block(nn.Module):
         return stream._replace(x_BTD=constrain(x_BTD, ("batch", "time", "embed_activation"))), cached, aux
 
     def _feed_forward(self, x_BTD: jax.Array, context: Context) -> tuple[jax.Array, Aux]:
+        if self.layer.n_experts:
+            return MoE(self.cfg, self.layer, name="moe")(x_BTD, context.places.segments_BT)
         return MLP(self.cfg, self.layer.mlp, name="mlp")(x_BTD), {}
 
     def _read(self, x_BTD: jax.Array, name: str) -> jax.Array:

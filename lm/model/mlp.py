@@ -17,12 +17,19 @@ from lm.common.mesh import constrain
 from lm.model.config import ModelConfig
 from lm.model.linear import Linear
 
+CLAMP, CLAMPED_SLOPE = 7.0, 1.702
+
 
 class Kind(NamedTuple):
-    """An activation, and whether it gates a second projection (Shazeer, 2020) or stands alone."""
+    """What the hidden units are: a function of two projections (gated; Shazeer, 2020), or of one alone."""
 
-    activation: Callable[[jax.Array], jax.Array]
+    units: Callable[..., jax.Array]
     gated: bool
+
+
+def gating(activation: Callable[[jax.Array], jax.Array]) -> Kind:
+    """Returns the kind whose first projection, through `activation`, gates the second."""
+    return Kind(lambda gate, up: activation(gate) * up, gated=True)
 
 
 gelu = partial(nn.gelu, approximate=False)  # by the error function (Hendrycks & Gimpel, 2016)
@@ -34,11 +41,18 @@ def relu2(x: jax.Array) -> jax.Array:
     return jnp.square(nn.relu(x))
 
 
+def clamped_swiglu(gate: jax.Array, up: jax.Array) -> jax.Array:
+    """Bounds both projections and lets the gate be near the identity where `up` is 0 (GPT-OSS, 2025)."""
+    gate, up = jnp.minimum(gate, CLAMP), jnp.clip(up, -CLAMP, CLAMP)
+    return gate * nn.sigmoid(CLAMPED_SLOPE * gate) * (up + 1.0)
+
+
 MLPS: dict[str, Kind] = {
-    "swiglu": Kind(nn.silu, gated=True),
-    "geglu": Kind(gelu, gated=True),
-    "geglu_tanh": Kind(gelu_tanh, gated=True),
-    "reglu": Kind(nn.relu, gated=True),
+    "swiglu": gating(nn.silu),
+    "swiglu_clamped": Kind(clamped_swiglu, gated=True),
+    "geglu": gating(gelu),
+    "geglu_tanh": gating(gelu_tanh),
+    "reglu": gating(nn.relu),
     "silu": Kind(nn.silu, gated=False),
     "gelu": Kind(gelu, gated=False),
     "gelu_tanh": Kind(gelu_tanh, gated=False),
@@ -52,16 +66,14 @@ class MLP(nn.Module):
 
     cfg: ModelConfig
     kind: str
+    width: int = 0  # the model's if left out
 
     @nn.compact
     def __call__(self, x_BTD: jax.Array) -> jax.Array:
         """Maps `[B, T, D]` to itself through `[B, T, F]`."""
         c, kind = self.cfg, MLPS[self.kind]
-        into = (c.d_model, c.d_ff)
-        if kind.gated:
-            gate_BTF = Linear(c, into, c.mlp_bias, name="gate")(x_BTD)
-            hidden_BTF = kind.activation(gate_BTF) * Linear(c, into, c.mlp_bias, name="up")(x_BTD)
-        else:
-            hidden_BTF = kind.activation(Linear(c, into, c.mlp_bias, name="up")(x_BTD))
+        into = (c.d_model, self.width or c.d_ff)
+        names = ("gate", "up") if kind.gated else ("up",)
+        hidden_BTF = kind.units(*(Linear(c, into, c.mlp_bias, name=name)(x_BTD) for name in names))
         hidden_BTF = constrain(hidden_BTF, ("batch", "time", "mlp"))
         return Linear(c, into[::-1], c.mlp_bias, name="down")(hidden_BTF)
