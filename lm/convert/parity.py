@@ -8,8 +8,9 @@ from __future__ import annotations
 import dataclasses
 import importlib.util
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any, NamedTuple
@@ -18,8 +19,10 @@ import jax
 import numpy as np
 
 from lm.common.manifest import attempt_id
+from lm.model import cache as caches
+from lm.model.cache import Cache
 from lm.model.config import ModelConfig
-from lm.model.decoder import Decoder
+from lm.model.decoder import Decoder, Output
 
 TOLERANCE = 2e-5  # of the largest logit; float32 rounding in another order stays an order of magnitude below
 _ROWS, _LONGEST = 3, 48
@@ -49,12 +52,16 @@ def measure(cfg: ModelConfig, params: Any, directory: Path, *, seed: int = 0) ->
     cases = _cases(cfg, np.random.default_rng(seed))
 
     @jax.jit
-    def logits(params: Any, case: Case) -> jax.Array:
-        return Decoder(reference).apply({"params": params}, *case).logits_BTV
+    def read(params: Any, case: Case, cache: Cache | None = None) -> Output:
+        return Decoder(reference).apply({"params": params}, *case, cache=cache)
 
     with jax.default_matmul_precision("highest"):  # not the quicker, coarser products that accelerators default to
-        wanted = {name: np.asarray(logits(params, case)) for name, case in cases.items()}
-    wanted["cached"] = wanted["padded"]
+        wanted = {name: np.asarray(read(params, case).logits_BTV) for name, case in cases.items()}
+        wanted["cached"] = wanted["padded"]
+        if cfg.moe.capacity_factor:  # how many tokens an expert takes depends on how many are read at once
+            wanted["cached"] = _read_pieces(
+                partial(read, params), cases["padded"], caches.empty(reference, _ROWS, _LONGEST)
+            )
     with _exported(directory) as model:
         found = {name: _read(model, case) for name, case in cases.items()}
         found["cached"] = _read_cached(model, cases["padded"])
@@ -91,17 +98,34 @@ def _read(model: Any, case: Case) -> np.ndarray:
         return model(tokens, position_ids=positions, segment_ids=segments).logits.numpy()
 
 
+def _read_pieces(read: Callable[[Case, Cache | None], Output], case: Case, cache: Cache | None) -> np.ndarray:
+    parts = []
+    for piece in _pieces(case.tokens_BT.shape[1]):
+        output = read(Case(*(a[:, piece] for a in case)), cache)
+        cache = output.cache
+        parts.append(np.asarray(output.logits_BTV))
+    return np.concatenate(parts, axis=1)
+
+
+def _pieces(t: int) -> Iterator[slice]:
+    """Yields the first half, then one place at a time, as `generate` reads."""
+    yield slice(0, max(1, t // 2))
+    for start in range(max(1, t // 2), t):
+        yield slice(start, start + 1)
+
+
 def _read_cached(model: Any, case: Case) -> np.ndarray:
-    """Reads left-padded rows as `generate` does: the first half at once, then a token at a time."""
+    """Reads left-padded rows with nothing but a mask to tell them by."""
     import torch
 
     tokens, mask = (torch.from_numpy(a.astype(np.int64)) for a in case[:2])
-    cache, parts, start, t = None, [], 0, tokens.shape[1]
+    cache, parts = None, []
     with torch.no_grad():
-        for stop in range(max(1, t // 2), t + 1):
-            piece = tokens[:, start:stop]
-            output = model(piece, attention_mask=mask[:, :stop], past_key_values=cache, use_cache=True)
-            cache, start = output.past_key_values, stop
+        for piece in _pieces(tokens.shape[1]):
+            output = model(
+                tokens[:, piece], attention_mask=mask[:, : piece.stop], past_key_values=cache, use_cache=True
+            )
+            cache = output.past_key_values
             parts.append(output.logits.numpy())
     return np.concatenate(parts, axis=1)
 
