@@ -31,12 +31,17 @@ class Planted:
 
 
 def _config(**keys: Any) -> Spoil:
-    """Returns a mistake in the config; `rope_...` are keys of `rope`."""
+    """Returns a mistake in the config; `rope_...` are keys of `rope`, as `latent_...` and `moe_...` of theirs."""
 
     def spoil(cfg: ModelConfig, tensors: Tensors) -> tuple[ModelConfig, Tensors]:
-        turned = {key.removeprefix("rope_"): value for key, value in keys.items() if key.startswith("rope_")}
-        plain = {key: value for key, value in keys.items() if not key.startswith("rope_")}
-        return replace(cfg, rope=replace(cfg.rope, **turned), **plain), tensors
+        changes: dict[str, Any] = {}
+        for key, value in keys.items():
+            section, _, name = key.partition("_")
+            if section in ("rope", "latent", "moe"):
+                changes[section] = replace(changes.get(section, getattr(cfg, section)), **{name: value})
+            else:
+                changes[key] = value
+        return replace(cfg, **changes), tensors
 
     return spoil
 
@@ -57,7 +62,7 @@ def _base_of_global_layers(cfg: ModelConfig, tensors: Tensors) -> tuple[ModelCon
 
 def _interleave(cfg: ModelConfig, name: str, tensors: Tensors) -> np.ndarray:
     """Puts the numbers of each query and key in pairs of neighbours, as they are where RoPE turns those."""
-    if not name.endswith((".q.kernel", ".k.kernel")):
+    if not name.endswith((".q.kernel", ".k.kernel", ".k_shared.kernel")):
         return tensors[name]
     halves = tensors[name].reshape(*tensors[name].shape[:-1], 2, -1)
     return np.swapaxes(halves, -1, -2).reshape(tensors[name].shape)
@@ -74,6 +79,13 @@ def _swap(one: str, other: str) -> Callable[[ModelConfig, str, Tensors], np.ndar
 
 def _rotate_heads(cfg: ModelConfig, name: str, tensors: Tensors) -> np.ndarray:
     return np.roll(tensors[name], 1, axis=1) if name.endswith(".k.kernel") else tensors[name]
+
+
+def _pair_halves(cfg: ModelConfig, name: str, tensors: Tensors) -> np.ndarray:
+    """Puts heads in the order in which the one half of them is paired with the other."""
+    if not name.endswith((".q.kernel", ".k.kernel", ".v.kernel")):
+        return tensors[name]
+    return np.concatenate([tensors[name][:, 0::2], tensors[name][:, 1::2]], axis=1)
 
 
 def _next_position(cfg: ModelConfig, name: str, tensors: Tensors) -> np.ndarray:
@@ -102,6 +114,13 @@ PLANTED: dict[str, Planted] = {
     "whole heads rotated": Planted("phi", _config(rope_fraction=1.0)),
     "positions one off": Planted("gpt2", _tensors(_next_position)),
     "queries, keys and values not clipped": Planted("olmo", _config(qkv_clip=0.0)),
+    "heads paired by halves": Planted("diffllama", _tensors(_pair_halves)),
+    "the key of all heads interleaved": Planted("deepseek_v2", _tensors(_interleave)),
+    "epsilon of the latents' norms": Planted("deepseek_v2", _config(latent_norm_epsilon=0.0)),
+    "weights of experts not scaled": Planted("deepseek_v2", _config(moe_weight_scale=1.0)),
+    "experts of any group": Planted("deepseek_v2", _config(moe_n_groups=1, moe_top_groups=1)),
+    "groups by their best expert alone": Planted("deepseek_v3", _config(moe_group_score="max")),
+    "scores without YaRN's part": Planted("deepseek_v3", _config(attention_scale=0.0)),
     "scale of branches left out": Planted("granite", _config(residual_scale=1.0)),
 }
 
