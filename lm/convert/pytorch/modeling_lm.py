@@ -103,7 +103,7 @@ class LmConfig(PretrainedConfig):
     """The architecture; its keys are those of `ARCHITECTURE`, and the usual names stand for them too."""
 
     model_type = "lm"
-    keys_to_ignore_at_inference = ("past_key_values",)
+    keys_to_ignore_at_inference: ClassVar[list[str]] = ["past_key_values"]
     attribute_map: ClassVar[dict[str, str]] = {
         "hidden_size": "d_model",
         "intermediate_size": "d_ff",
@@ -634,8 +634,8 @@ class LmForCausalLM(PreTrainedModel, GenerationMixin):
     supports_gradient_checkpointing = True
     _supports_sdpa = True
     _is_stateful = True  # a cache cannot be cut back: mixers may keep a state
-    _no_split_modules = ("Block",)
-    _skip_keys_device_placement = ("past_key_values",)
+    _no_split_modules: ClassVar[list[str]] = ["Block"]
+    _skip_keys_device_placement: ClassVar[list[str]] = ["past_key_values"]
     _tied_weights_keys: ClassVar[dict[str, str]] = {"head.weight": "embed.table.weight"}
 
     def __init__(self, config: LmConfig) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -168,6 +169,16 @@ def test_fused_attention_equals_plain() -> None:
     assert_close(model(x_BT).logits, fused)
 
 
+@pytest.mark.parametrize("cfg", NAMED)
+def test_everything_is_on_the_device_of_the_module(cfg: ModelConfig) -> None:
+    """On the device that holds no numbers, a tensor made on another would not mix; with a cache, and without."""
+    model, x_BT = module(cfg).to("meta"), torch.zeros(2, 5, dtype=torch.long, device="meta")
+    cache = model(x_BT, use_cache=True).past_key_values
+    logits = model(x_BT[:, :1], attention_mask=torch.ones(2, 6, device="meta"), past_key_values=cache).logits
+    assert logits.shape == (2, 1, cfg.vocab_size)
+    assert logits.device.type == "meta"
+
+
 def test_bfloat16_is_close() -> None:
     cfg = ARCHITECTURES["gemma2"]
     model, x_BT = module(cfg), tokens(cfg, 2, 9)
@@ -243,3 +254,18 @@ def test_usual_names_stand_for_ours() -> None:
     assert (config.hidden_size, config.num_hidden_layers, config.max_position_embeddings) == (16, 2, 32)
     assert LmConfig(hidden_size=8).d_model == 8
     assert LmConfig(rope={"theta": 5.0}).rope == {**ARCHITECTURE["rope"], "theta": 5.0}
+
+
+@pytest.mark.slow
+def test_the_trainer_of_transformers_trains_evaluates_and_saves(tmp_path: Path) -> None:
+    from transformers import Trainer, TrainingArguments
+
+    cfg = ARCHITECTURES["gemma2"]
+    rows = [{"input_ids": row, "labels": row} for row in tokens(cfg, 8, 12)]
+    how = {"per_device_train_batch_size": 2, "gradient_accumulation_steps": 2, "gradient_checkpointing": True}
+    arguments = TrainingArguments(
+        str(tmp_path), max_steps=3, eval_strategy="steps", eval_steps=3, report_to=[], use_cpu=True, **how
+    )
+    with torch.enable_grad():
+        Trainer(module(cfg), arguments, train_dataset=rows, eval_dataset=rows).train()
+    assert (tmp_path / "checkpoint-3" / "modeling_lm.py").is_file()
