@@ -120,3 +120,17 @@ def test_mistakes_are_one_line(run: Path, tmp_path: Path, capsys: pytest.Capture
     assert "no checkpoint of step 3" in fails(capsys, "export", f"--run={run}", out, "--step=3")
     assert "no run here" in fails(capsys, "export", f"--run={tmp_path}", out)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_any_run_is_a_pytorch_module_that_comes_back_to_the_bit(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["export", f"--run={run}", "--format=torch", f"--output={tmp_path / 'out'}"]) == 0
+    assert "LmForCausalLM" in capsys.readouterr().out
+    assert "| Parity with JAX |" in (tmp_path / "out" / "README.md").read_text()
+    assert cli.main(["import", f"--from={tmp_path / 'out'}", f"--workdir={tmp_path / 'back'}"]) == 0
+    there, back = lm.load(run), lm.load(tmp_path / "back")
+    jax.tree.map(np.testing.assert_array_equal, back.params, there.params)
+    assert back.config == there.config
+    assert back.generate("The kite", temperature=0.0) == there.generate("The kite", temperature=0.0)
+    assert "leave it out" in fails(capsys, "export", f"--run={run}", "--format=torch", "--family=llama", "--output=x")
