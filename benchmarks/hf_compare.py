@@ -42,13 +42,14 @@ class Batch:
 
 @dataclass
 class Result:
-    """What one family's comparison found: the largest relative difference of each kind, near-ties, wrong tokens."""
+    """What one family's comparison found: differences by kind; near-ties and wrong ones of all `tokens` written."""
 
     layers: int
     lengths: tuple[int, ...]
     differences: dict[str, float] = field(default_factory=dict)
     ties: list[str] = field(default_factory=list)
     wrong: list[str] = field(default_factory=list)
+    tokens: int = 0
 
     @property
     def good(self) -> bool:
@@ -139,6 +140,7 @@ def generate(
         following = wanted[-1].argmax(-1)[:, None].astype(np.int32)
         now = Batch(following, np.ones_like(following), now.positions[:, -1:] + 1)
         tokens, seen = np.concatenate([tokens, now.tokens], 1), np.concatenate([seen, now.real], 1)
+    result.tokens = len(prompts) * steps
     result.differences["cached"] = difference(np.stack(cached, 1), np.stack(wanted, 1))
     tokens, seen = tokens[:, :-1], seen[:, :-1]
     logits, _ = ours(cfg, params, tokens, seen, np.maximum(np.cumsum(seen, axis=1) - 1, 0))

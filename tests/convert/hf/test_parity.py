@@ -60,10 +60,12 @@ def test_a_wrong_token_spoils_a_result_and_a_near_tie_does_not() -> None:
     assert not Result(7, (8,), {"within": 3e-5}).good
 
 
-def test_the_table_lists_near_ties_and_wrong_tokens() -> None:
-    result = Result(7, (8, 33), {"within": 1.23e-6}, ties=["text 1, token 2"], wrong=["text 2, token 3"])
-    lines = list(table({"llama": result}))
-    assert lines[2].startswith("| llama | 7 | 8, 33 | 1.2e-06 |  |")
-    assert lines[2].endswith("| 1 |")
+def test_the_table_counts_tokens_and_lists_near_ties_and_wrong_ones() -> None:
+    gaps = {"within": 1.23e-6, "past": 2.5e-6, "padded": 1e-6, "cached": 3e-6, "itself": 4e-6, "export": 5e-7}
+    result = Result(7, (8, 33), gaps, ties=["text 1, token 2"], wrong=["text 2, token 3"], tokens=36)
+    alone = Result(3, (8,), {"within": 1e-6, "cached": 0.0, "itself": 0.0, "export": 0.0}, tokens=12)
+    lines = list(table({"llama": result, "mamba": alone}))
+    assert lines[2] == "| llama | 7 | 8, 33 | 2.5e-06 | 5.0e-07 | 1.0e-06 | 4.0e-06 | 34 of 36 |"
+    assert lines[3] == "| mamba | 3 | 8 | 1.0e-06 | 0.0e+00 | none | 0.0e+00 | 12 of 12 |"
     assert "- llama: near-tie at text 1, token 2" in lines
     assert "- llama: WRONG TOKEN at text 2, token 3" in lines
