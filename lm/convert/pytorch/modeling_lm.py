@@ -365,11 +365,11 @@ class Scores(NamedTuple):
 
 def attend(q_BTHN: Tensor, k_BSKN: Tensor, v_BSKM: Tensor, context: Context, scores: Scores) -> Tensor:
     """Attends from each query to the keys of its own document at or before its own position: `[B, T, H, M]`."""
-    queries, keys = context
-    distance_BTS = queries.positions_BT[:, :, None] - keys.positions_BT[:, None, :]
-    seen_BTS = (queries.segments_BT[:, :, None] == keys.segments_BT[:, None, :]) & (distance_BTS >= 0)
+    segments_BT1, positions_BT1 = (a[:, :, None] for a in context.queries)
+    segments_B1S, positions_B1S = (a[:, None, :] for a in context.keys)
+    seen_BTS = (segments_BT1 == segments_B1S) & (positions_BT1 >= positions_B1S)
     if scores.window:
-        seen_BTS = seen_BTS & (distance_BTS < scores.window)
+        seen_BTS = seen_BTS & (positions_BT1 - scores.window < positions_B1S)
     group = q_BTHN.shape[2] // k_BSKN.shape[2]
     q_BHTN = q_BTHN.transpose(1, 2)
     k_BHSN, v_BHSM = (a.transpose(1, 2).repeat_interleave(group, dim=1) for a in (k_BSKN, v_BSKM))
@@ -381,7 +381,7 @@ def attend(q_BTHN: Tensor, k_BSKN: Tensor, v_BSKM: Tensor, context: Context, sco
         score_BHTS = scores.softcap * torch.tanh(score_BHTS / scores.softcap)
     if scores.alibi:
         slopes_H11 = torch.tensor(alibi_slopes(q_BHTN.shape[1]), device=score_BHTS.device)[:, None, None]
-        score_BHTS = score_BHTS - slopes_H11 * distance_BTS[:, None].float()
+        score_BHTS = score_BHTS - slopes_H11 * (positions_BT1 - positions_B1S)[:, None].float()
     score_BHTS = score_BHTS.masked_fill(~seen_BTS[:, None], -math.inf)
     if scores.sinks_H is not None:
         sink_BHT1 = scores.sinks_H.float()[:, None, None].expand(*score_BHTS.shape[:3], 1)
