@@ -207,6 +207,7 @@ class ModelConfig:
     logit_scale: float = 1.0
     logit_softcap: float = 0.0
     dropout: float = 0.0
+    predict_ahead: int = 0
 
     attention_backend: AttentionBackend = "xla"
     scan_layers: bool = True
@@ -367,6 +368,13 @@ def _check_pattern(c: ModelConfig) -> None:
         raise UserError("model.residual=parallel_shared: model.norm_placement=output norms no input to share")
     if c.residual != "sequential" and any(layer.mlp == "none" for layer in c.layers):
         raise UserError(f"model.residual={c.residual}: needs an MLP beside the mixer, but model.mlp is none")
+    if c.predict_ahead and c.value_residual:
+        raise UserError(
+            f"model.predict_ahead={c.predict_ahead}: its blocks know no first layer's values, which "
+            f"model.value_residual=True needs; set one of them back"
+        )
+    if c.predict_ahead >= c.max_seq_len:
+        raise UserError(f"model.predict_ahead={c.predict_ahead}: must be below model.max_seq_len={c.max_seq_len}")
     if c.value_residual and not all(layer.by_head for layer in c.layers):
         raise UserError("model.value_residual=True: every layer must have values by head; model.mixer says otherwise")
     if any(layer.mixer == "differential" for layer in c.layers) and c.n_kv_heads % 2:

@@ -50,8 +50,13 @@ def _active_parameters(cfg: ModelConfig) -> list[tuple[tuple[str, ...], int]]:
 
 
 def flops_per_token(cfg: ModelConfig, seq_len: int) -> int:
-    """Floating-point operations to train on one token: three times the forward pass, nothing computed again."""
-    return 3 * forward_flops(cfg, seq_len)
+    """Floating-point operations to train on one token: three times the forward pass, nothing computed again.
+
+    Each depth of `predict_ahead` runs a block like the last, and the head once more.
+    """
+    ahead = cfg.predict_ahead * (2 * cfg.vocab_size * cfg.d_model + _mixing_flops(cfg, cfg.layers[-1], seq_len))
+    ahead += 2 * _matrix_weights(cfg, ahead=True)
+    return 3 * (forward_flops(cfg, seq_len) + ahead)
 
 
 def forward_flops(cfg: ModelConfig, seq_len: int) -> int:
@@ -60,14 +65,19 @@ def forward_flops(cfg: ModelConfig, seq_len: int) -> int:
     The count of Chowdhery et al. (2022, appendix B): causal masking is not deducted, but a window is; the table
     lookup is free and a tied head counts as a matrix.
     """
-    weights = sum(
-        active
-        for name, active in _active_parameters(cfg)
-        if name == ("head", "kernel") or role_of(name).group == "matrix"
-    )
+    weights = _matrix_weights(cfg, ahead=False)
     if cfg.tie_embeddings:
         weights += cfg.vocab_size * cfg.d_model
     return 2 * weights + sum(_mixing_flops(cfg, layer, seq_len) for layer in cfg.layers)
+
+
+def _matrix_weights(cfg: ModelConfig, *, ahead: bool) -> int:
+    """Counts the numbers of matrices that act on a token, either of those that foretell or of all others."""
+    return sum(
+        active
+        for name, active in _active_parameters(cfg)
+        if name[0].startswith("ahead_") == ahead and (name == ("head", "kernel") or role_of(name).group == "matrix")
+    )
 
 
 def _mixing_flops(cfg: ModelConfig, layer: Layer, seq_len: int) -> int:

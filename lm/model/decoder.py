@@ -15,6 +15,7 @@ import jax.numpy as jnp
 
 from lm.common.mesh import constrain
 from lm.model import cache as caches
+from lm.model.ahead import Ahead, later
 from lm.model.attention import Places
 from lm.model.block import Block
 from lm.model.cache import Cache
@@ -160,6 +161,7 @@ class Decoder(nn.Module):
         c = self.cfg
         self.embed = Embedding(c)
         self.layers = Layers(c)
+        self.ahead = [Ahead(c, depth) for depth in range(1, c.predict_ahead + 1)]
         if c.final_norm:
             self.final_norm = Norm(c)
         if not c.tie_embeddings:
@@ -211,7 +213,27 @@ class Decoder(nn.Module):
         if cache is not None:
             assert layers is not None
             cache = cache._replace(layers=layers)
-        return Hidden(self.final_norm(x_BTD) if self.cfg.final_norm else x_BTD, cache, aux)
+        hidden = Hidden(self._normed(x_BTD), cache, aux)
+        if self.is_initializing():
+            self.foretell(hidden.h_BTD, tokens_BT, context.places)
+        return hidden
+
+    def foretell(
+        self, h_BTD: jax.Array, tokens_BT: jax.Array, places: Places, dropout_keys_B: jax.Array | None = None
+    ) -> list[jax.Array]:
+        """Returns, for each depth of `predict_ahead`, what `unembed` turns into logits of the token so much further.
+
+        From what `hidden` returned; `[B, T, D]` each, meaningless where `ahead.has_later` says there is no such token.
+        """
+        found, context = [], Context(places, dropout_keys_B)
+        for depth, module in enumerate(self.ahead, 1):
+            token_BTD = self.embed(later(tokens_BT, depth), later(places.positions_BT, depth))
+            h_BTD = module(h_BTD, token_BTD, context)
+            found.append(self._normed(h_BTD))
+        return found
+
+    def _normed(self, x_BTD: jax.Array) -> jax.Array:
+        return self.final_norm(x_BTD) if self.cfg.final_norm else x_BTD
 
     def unembed(self, h_BTD: jax.Array) -> jax.Array:
         """Returns float32 logits `[B, T, V]`."""

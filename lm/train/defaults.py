@@ -48,6 +48,7 @@ def pretrain() -> ConfigDict:
                     "steps": 0,  # over so many steps
                 },
                 "z_loss": 0.0,  # weight of log² of the softmax's normaliser, added to the loss
+                "ahead_weight": 0.3,  # of the loss of what model.predict_ahead foretells, the mean over depths
                 "clip_norm": 1.0,  # gradients longer than this are cut to it
                 "seed": 0,  # of initialisation, data order and dropout
                 "log_every": 10,  # steps between logged ones
@@ -187,6 +188,7 @@ def model() -> ConfigDict:
             "dropout": 0.0,  # share of activations left out in training
             "attention_backend": "xla",  # or ring (mesh.context), splash (TPU), splash_interpret, cudnn (NVIDIA)
             "scan_layers": True,  # compile one period of layers and loop over it, else all; the parameters are the same
+            "predict_ahead": 0,  # tokens after the next one that are foretold in training too, by a block each
             "remat": "none",  # or dots, block: what the backward pass computes again
             "dtype": config_dict.placeholder(str),  # of computation; parameters are float32; unset: by hardware
         }

@@ -47,6 +47,7 @@ class Task:
     microbatches: int
     loss_chunk: int
     z_loss: float
+    ahead_weight: float
     clip_norm: float
     log_every: int
     eval_every: int
@@ -84,6 +85,7 @@ def train(
         microbatches=task.microbatches,
         loss_chunk=task.loss_chunk,
         z_loss=task.z_loss,
+        ahead_weight=task.ahead_weight,
         clip_norm=task.clip_norm,
     )
     step = start

@@ -5,19 +5,28 @@ Dims: B batch, T time, D width, V vocabulary, P pieces, C places of a piece.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 
+from lm.model.ahead import has_later, later
+from lm.model.context import Aux
+
 
 class Loss(NamedTuple):
-    """Sums over the counted targets, so that parts of a batch can be added before dividing."""
+    """Sums over the counted targets, so that parts of a batch can be added before dividing.
+
+    `reports` is what the layers report, by stack: sums as well, over all tokens but padding. `ahead` is nats of the
+    tokens after the next, the mean over how far ahead they stand.
+    """
 
     nats: jax.Array
     z: jax.Array
     tokens: jax.Array
+    reports: Mapping[str, Aux]
+    ahead: jax.Array
 
 
 def token_nats(logits_BTV: jax.Array, targets_BT: jax.Array) -> tuple[jax.Array, jax.Array]:
@@ -50,6 +59,31 @@ def hidden_nats(
     return nats_BT, log_z_BT
 
 
-def masked_loss(nats_BT: jax.Array, log_z_BT: jax.Array, mask_BT: jax.Array) -> Loss:
+def ahead_nats(
+    unembed: Callable[[jax.Array], jax.Array],
+    depths: Sequence[jax.Array],
+    batch: Mapping[str, jax.Array],
+    chunk: int = 0,
+) -> jax.Array:
+    """Sums the nats of the tokens after the next within their document, from `Decoder.foretell`; the mean over depths.
+
+    A depth has fewer targets than the next-token loss; divided by as many, it weighs less, as in DeepSeek-AI (2024).
+    """
+    total = jnp.zeros(())
+    for depth, h_BTD in enumerate(depths, 1):
+        targets_BT, mask_BT = (later(batch[name], depth) for name in ("targets", "loss_mask"))
+        nats_BT, _ = hidden_nats(unembed, h_BTD, targets_BT, chunk)
+        total += jnp.sum(nats_BT * mask_BT, where=has_later(batch["segments"], depth))
+    return total / max(len(depths), 1)
+
+
+def masked_loss(
+    nats_BT: jax.Array,
+    log_z_BT: jax.Array,
+    mask_BT: jax.Array,
+    reports: Mapping[str, Aux] | None = None,
+    ahead: jax.Array | float = 0.0,
+) -> Loss:
     """Sums cross-entropy and squared log-normalisers (z-loss; Chowdhery et al., 2022) where the mask is 1."""
-    return Loss(jnp.sum(nats_BT * mask_BT), jnp.sum(jnp.square(log_z_BT) * mask_BT), jnp.sum(mask_BT))
+    sums = jnp.sum(nats_BT * mask_BT), jnp.sum(jnp.square(log_z_BT) * mask_BT), jnp.sum(mask_BT)
+    return Loss(*sums, reports or {}, jnp.asarray(ahead))

@@ -74,7 +74,10 @@ _RANGES: dict[str, tuple[float, bool, float]] = {
     },
     **{
         f"train.{key}": (0, True, math.inf)
-        for key in ("loss_chunk", "eval_every", "eval_tokens", "checkpoint_every", "keep_best", "z_loss")
+        for key in (
+            *("loss_chunk", "eval_every", "eval_tokens", "checkpoint_every", "keep_best"),
+            *("z_loss", "ahead_weight"),
+        )
     },
     "optimizer.peak_lr": (0, False, math.inf),
     "optimizer.epsilon": (0, False, math.inf),
@@ -144,6 +147,7 @@ def make_task(cfg: ConfigDict, model: ModelConfig, shards: Shards) -> Task:
         clip_norm=train.clip_norm,
         log_every=train.log_every,
         eval_every=train.eval_every,
+        ahead_weight=train.ahead_weight,
         checkpoint_every=train.checkpoint_every,
         shares=weights,
         bytes_per_token=shards.bytes_per_token("train", weights),

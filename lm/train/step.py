@@ -14,9 +14,11 @@ import jax.numpy as jnp
 from jax.sharding import Mesh, NamedSharding
 
 from lm.common import mesh as meshes
+from lm.model.attention import Places
 from lm.model.config import ModelConfig
 from lm.model.decoder import Decoder
-from lm.train.loss import Loss, hidden_nats, masked_loss
+from lm.train import routing
+from lm.train.loss import Loss, ahead_nats, hidden_nats, masked_loss
 from lm.train.optimizer import Optimizer, clip, global_norm
 from lm.train.state import TrainState, abstract_state
 
@@ -37,7 +39,11 @@ def loss_sums(
     decoder = partial(Decoder(model).apply, {"params": params})
     hidden = decoder(batch["tokens"], batch["segments"], batch["positions"], dropout_keys_B=keys_B, method="hidden")
     unembed = partial(decoder, method="unembed")
-    return masked_loss(*hidden_nats(unembed, hidden.h_BTD, batch["targets"], loss_chunk), batch["loss_mask"])
+    nats_BT, log_z_BT = hidden_nats(unembed, hidden.h_BTD, batch["targets"], loss_chunk)
+    places = Places(batch["segments"], batch["positions"])
+    depths = decoder(hidden.h_BTD, batch["tokens"], places, keys_B, method="foretell")
+    ahead = ahead_nats(unembed, depths, batch, loss_chunk)
+    return masked_loss(nats_BT, log_z_BT, batch["loss_mask"], hidden.aux, ahead)
 
 
 def make_step(
@@ -49,43 +55,52 @@ def make_step(
     microbatches: int = 1,
     loss_chunk: int = 0,
     z_loss: float = 0.0,
+    ahead_weight: float = 0.0,
     clip_norm: float = 1.0,
 ) -> StepFunction:
     """Compiles the step for a mesh; the state's buffers are donated.
 
     Gradients are summed over micro-batches and divided once, by the number of counted targets in the whole
-    batch, so the result does not depend on how targets fall into micro-batches.
+    batch, so the result does not depend on how targets fall into micro-batches. What routers add is a sum over all
+    tokens but padding, and is weighted by how many targets the batch has for each of those.
     """
 
-    def objective(params: Any, batch: Batch, key: jax.Array) -> tuple[jax.Array, Loss]:
+    def objective(params: Any, batch: Batch, key: jax.Array, targets_a_token: jax.Array) -> tuple[jax.Array, Loss]:
         sums = loss_sums(model, params, batch, key, loss_chunk)
-        return sums.nats + z_loss * sums.z, sums
+        routed = targets_a_token * routing.penalty(model.moe, sums.reports)
+        return sums.nats + z_loss * sums.z + ahead_weight * sums.ahead + routed, sums
 
-    def gradients(params: Any, batch: Batch, key: jax.Array) -> tuple[Any, Loss]:
+    def gradients(params: Any, batch: Batch, *rest: jax.Array) -> tuple[Any, Loss]:
         grad = jax.grad(objective, has_aux=True)
         if microbatches == 1:
-            return grad(params, batch, key)
+            return grad(params, batch, *rest)
 
         def add(total: Any, part: Batch) -> tuple[Any, None]:
-            return jax.tree.map(jnp.add, total, grad(params, part, key)), None
+            return jax.tree.map(jnp.add, total, grad(params, part, *rest)), None
 
         parts = {name: _split(array, microbatches) for name, array in batch.items()}
-        shapes = jax.eval_shape(grad, params, jax.tree.map(lambda a: a[0], parts), key)
+        shapes = jax.eval_shape(grad, params, jax.tree.map(lambda a: a[0], parts), *rest)
         zeros = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes)
         return jax.lax.scan(add, zeros, parts)[0]
 
     def step(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
         taken = state.optimizer.steps
-        grads, sums = gradients(state.params, batch, jax.random.fold_in(jax.random.key(seed), taken))
-        tokens = jnp.maximum(sums.tokens, 1.0)  # a batch may hold nothing to predict
-        grads = jax.tree.map(lambda g: g / tokens, grads)
+        targets = jnp.maximum(jnp.sum(batch["loss_mask"]), 1.0)  # a batch may hold nothing to predict
+        tokens = jnp.maximum(jnp.sum(batch["segments"] != 0), 1)
+        key = jax.random.fold_in(jax.random.key(seed), taken)
+        grads, sums = gradients(state.params, batch, key, targets / tokens)
+        grads = jax.tree.map(lambda g: g / targets, grads)
         norm = global_norm(grads)
         params, optimizer_state = optimizer.update(clip(grads, norm, clip_norm), state.optimizer, state.params)
+        if model.moe.balance == "bias":
+            params = routing.rebalance(params, sums.reports, model.moe.balance_rate)
         metrics = {
-            "train/loss": sums.nats / tokens,
-            "train/z": sums.z / tokens,
+            "train/loss": sums.nats / targets,
+            "train/z": sums.z / targets,
             "train/grad_norm": norm,
             "train/learning_rate": optimizer.learning_rate(taken),
+            **routing.metrics(sums.reports, tokens),
+            **({"train/ahead": sums.ahead / targets} if model.predict_ahead else {}),
         }
         return TrainState(params, optimizer_state), metrics
 

@@ -71,6 +71,7 @@ NUMBERS: dict[str, tuple[Any, ...]] = {
     "logit_scale": (1.0, 0.5),
     "logit_softcap": (0.0, 5.0),
     "dropout": (0.0, 0.2),
+    "predict_ahead": (0, 1, 2),
 }
 # Properties hold to a float's last digits only in float32, and on any machine only in plain JAX.
 FIXED: dict[str, Any] = {"dtype": "float32", "attention_backend": "xla"}

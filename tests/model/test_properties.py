@@ -98,13 +98,14 @@ def read(cfg: ModelConfig, params: Any, x_BT: jax.Array, positions_BT: jax.Array
 
 @jit
 def gradient(cfg: ModelConfig, params: Any, batch: dict[str, jax.Array], seen_BTD: jax.Array) -> Any:
-    """Returns the gradient of the loss plus the last hidden state times `seen_BTD`."""
+    """Returns the gradient of the losses plus the last hidden state times `seen_BTD`."""
 
     def objective(params: Any) -> jax.Array:
         hidden = Decoder(cfg).apply(
             {"params": params}, batch["tokens"], batch["segments"], batch["positions"], method="hidden"
         )
-        return loss_sums(cfg, params, batch, None).nats + jnp.sum(hidden.h_BTD * seen_BTD)
+        sums = loss_sums(cfg, params, batch, None)
+        return sums.nats + sums.ahead + jnp.sum(hidden.h_BTD * seen_BTD)
 
     return jax.grad(objective)(params)
 

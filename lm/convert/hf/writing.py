@@ -19,6 +19,7 @@ from lm.convert.hf import tokenizers as tokenizer_files
 from lm.convert.hf.reading import CONFIG
 from lm.convert.hf.stored import INDEX, SINGLE
 from lm.convert.hf.table import Family, Row, rows
+from lm.model import ahead
 from lm.model.config import ModelConfig
 
 DTYPES: dict[str, Any] = {"float32": np.float32, "bfloat16": ml_dtypes.bfloat16, "float16": np.float16}
@@ -68,12 +69,15 @@ def write(
             format cannot reproduce.
     """
     directory = Path(directory)
+    depths = cfg.predict_ahead
+    cfg, params = ahead.left_out(cfg, params)
     chosen = fitting.choose(cfg, family, preferred)
     with whole_directory(directory, "output") as output:
         found = tokenizer_files.files(tokenizer, cfg, bos=bos) if tokenizer else tokenizer_files.Files({}, {}, [])
         made = fill(output, cfg, params, chosen, rows(chosen, cfg), found, dtype, max_shard_bytes)
         text = card.text(directory.absolute().name, cfg, chosen, dtype, facts or {})
         (output / "README.md").write_text(text, encoding="utf-8")
+    made.notes.extend(ahead.notes(depths))
     if cfg.dropout:
         made.notes.append(f"model.dropout={cfg.dropout}: not written, since it acts in training alone")
     return made

@@ -19,6 +19,7 @@ from lm.convert.hf import tokenizers as tokenizer_files
 from lm.convert.hf.settings import Settings, read_json
 from lm.convert.hf.table import Family
 from lm.convert.pytorch import names
+from lm.model import ahead
 from lm.model.config import ModelConfig
 
 _SOURCE = Path(__file__).with_name("modeling_lm.py")
@@ -55,11 +56,14 @@ def write(
         UserError: the directory is not empty; a value that the dtype cannot hold; the module computes something else.
     """
     directory = Path(directory)
+    depths = cfg.predict_ahead
+    cfg, params = ahead.left_out(cfg, params)
     with whole_directory(directory, "output") as output:
         found = _tokenizer(tokenizer, cfg, bos)
         made = writing.fill(output, cfg, params, FAMILY, names.rows(cfg), found, dtype, max_shard_bytes)
         shutil.copyfile(_SOURCE, output / _SOURCE.name)
         checked = _check(cfg, params, output, dtype)
+        made.notes.extend(ahead.notes(depths))
         made.notes.append(f"parity with JAX: {checked}")
         told = {**(facts or {}), "Parity with JAX": checked}
         text = card.text(directory.absolute().name, cfg, FAMILY, dtype, told, own_code=True)
