@@ -111,7 +111,7 @@ def compiled_for_tpu(case: str) -> str:
     """Compiles splash forward and backward for a TPU slice; says how many kernels the program holds."""
     from jax.experimental import topologies
 
-    devices = np.asarray(topologies.get_topology_desc(platform="tpu", topology_name=TOPOLOGY).devices)
+    devices: np.ndarray = np.asarray(topologies.get_topology_desc(platform="tpu", topology_name=TOPOLOGY).devices)
     mesh = Mesh(devices.reshape(4, 2, 2, 1, 1, 1), meshes.AXES, axis_types=(jax.sharding.AxisType.Auto,) * 6)
 
     def shape(*dims: int, dtype: str = "bfloat16", heads: bool = True) -> jax.ShapeDtypeStruct:
@@ -124,10 +124,10 @@ def compiled_for_tpu(case: str) -> str:
         return jnp.sum(attend("splash", q, k, v, places, places, scores, aligned=True).astype(jnp.float32))
 
     q, kv = shape(16, 1024, HEADS, 128), shape(16, 1024, KV_HEADS, 128)
-    place = shape(16, 1024, dtype="int32", heads=False)
+    place: Any = shape(16, 1024, dtype="int32", heads=False)
     with jax.sharding.use_abstract_mesh(mesh.abstract_mesh):
         program = jax.jit(jax.grad(objective, argnums=(0, 1, 2))).lower(q, kv, kv, Places(place, place)).compile()
-    kernels = program.as_text().count('custom_call_target="tpu_custom_call"')
+    kernels = (program.as_text() or "").count('custom_call_target="tpu_custom_call"')
     return f"{kernels} kernels, compiled for {TOPOLOGY}"
 
 

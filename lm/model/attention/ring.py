@@ -10,7 +10,7 @@ N head width, M value width.
 from __future__ import annotations
 
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -46,7 +46,8 @@ def attend(
     if jax.sharding.get_abstract_mesh().empty:
         return local(q_BTHN, k_BSKN, v_BSKM, queries, keys, scores.sinks_H)
     q, kv = (meshes.spec(("batch", "time", heads, None)) for heads in ("heads", "kv_heads"))
-    place = Places(*(meshes.spec(("batch", "time")),) * 2)
+    row: Any = meshes.spec(("batch", "time"))
+    place = Places(row, row)
     sink = None if scores.sinks_H is None else meshes.spec(("heads",))
     sharded = jax.shard_map(local, in_specs=(q, kv, kv, place, place, sink), out_specs=q, check_vma=False)
     return sharded(q_BTHN, k_BSKN, v_BSKM, queries, keys, scores.sinks_H)

@@ -6,6 +6,7 @@ Dims: B batch, T time, H query heads, K key/value heads, N head width, M value w
 from __future__ import annotations
 
 from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -63,7 +64,7 @@ def _attend_local(
     segments_BT = jnp.pad(segments_BT, ((0, 0), (0, length - t)))
     run = _kernel(length, h, block, scores.window, scores.softcap, interpret)
 
-    def row(q_HTN: jax.Array, k_KTN: jax.Array, v_KTM: jax.Array, segments_T: jax.Array) -> jax.Array:
+    def row(q_HTN: jax.Array, k_KTN: jax.Array, v_KTM: jax.Array, segments_T: jax.Array) -> Any:
         return run(q_HTN, k_KTN, v_KTM, kernel.SegmentIds(segments_T, segments_T), sinks_H)
 
     o_BHTM = jax.vmap(row)(q_BHTN.astype(q_BTHN.dtype), k_BKTN, v_BKTM, segments_BT)
