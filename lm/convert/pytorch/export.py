@@ -23,7 +23,8 @@ from lm.model import ahead
 from lm.model.config import ModelConfig
 
 _SOURCE = Path(__file__).with_name("modeling_lm.py")
-_EXECUTION = ("attention_backend", "scan_layers", "remat", "dtype")  # how it is computed, which the module decides
+# How it is computed, which the module decides, and what only training has.
+_LEFT_OUT = ("attention_backend", "scan_layers", "remat", "dtype", "predict_ahead")
 
 
 def write(
@@ -98,7 +99,7 @@ def read_config(directory: str | Path) -> tuple[Family, ModelConfig]:
 
 def _write_config(cfg: ModelConfig) -> dict[str, Any]:
     """Returns the architecture as `config.json` says it."""
-    values = {key: value for key, value in asdict(cfg).items() if key not in _EXECUTION}
+    values = {key: value for key, value in asdict(cfg).items() if key not in _LEFT_OUT}
     classes = {"AutoConfig": "LmConfig", "AutoModelForCausalLM": "LmForCausalLM"}
     return {**values, "auto_map": {auto: f"{_SOURCE.stem}.{name}" for auto, name in classes.items()}}
 
@@ -107,7 +108,7 @@ def _read_config(settings: Settings) -> ModelConfig:
     """Returns the architecture that a `config.json` says, with how it is computed at its defaults."""
     values = {}
     for item in fields(ModelConfig):
-        if item.name in _EXECUTION:
+        if item.name in _LEFT_OUT:
             continue
         needed = item.default is MISSING and item.default_factory is MISSING
         value = settings.take(item.name) if needed else settings.take(item.name, None)

@@ -14,7 +14,8 @@ import torch
 from lm.convert import flat
 from lm.convert.pytorch import FAMILY, names
 from lm.convert.pytorch.modeling_lm import LmConfig, LmForCausalLM
-from lm.model.config import Latent, ModelConfig, Rope
+from lm.model import ahead
+from lm.model.config import Latent, ModelConfig, Recurrent, Rope
 from lm.model.decoder import Decoder
 from tests.model.architectures import parameters
 
@@ -138,6 +139,19 @@ _CHANGES: dict[str, dict[str, Any]] = {
         "attention_softcap": 2.0,
         "attention_gate": "head",
     },
+    "lstm": {
+        "n_layers": 3,
+        "mixer": ("gru", "lstm"),
+        "mlp": ("swiglu", "none"),
+        "recurrent": Recurrent(width=24, bias=True),
+    },
+    "mamba": {"mixer": "ssm", "mlp": "none", "recurrent": Recurrent(state_width=3, conv_width=3)},
+    "griffin": {
+        "n_layers": 4,
+        "mixer": ("linear", "ssm", "attention"),
+        "window": 4,
+        "recurrent": Recurrent(width=32, blocks=8, bias=True),
+    },
     "unscaled": {"norm": "rms", "norm_scale": "none", "n_kv_heads": 4},
 }
 ARCHITECTURES = {name: dataclasses.replace(_BASE, **change) for name, change in _CHANGES.items()}
@@ -151,8 +165,9 @@ def params(cfg: ModelConfig) -> Any:
 
 def module(cfg: ModelConfig) -> Any:
     """Returns the PyTorch module with those parameters, in evaluation mode."""
+    cfg, kept = ahead.left_out(cfg, params(cfg))
     model = LmForCausalLM(LmConfig(**FAMILY.write_config(cfg)))
-    tensors = flat.flatten(cfg, params(cfg))
+    tensors = flat.flatten(cfg, kept)
     state = {row.theirs[0]: np.array(row.write([tensors[row.ours[0].name]])[0]) for row in names.rows(cfg)}
     missing, left = model.load_state_dict({name: torch.from_numpy(a) for name, a in state.items()}, strict=False)
     assert left == []
