@@ -14,7 +14,7 @@ A new one is a class and its line in a registry; its keys stand in `ARCHITECTURE
 are no `Linear` or `nn.Embedding` get their first values in the module's `initialise`.
 
 Dims: B batch, T time, S time of keys, D width, F feed-forward units, H query heads, K key/value heads, N head width,
-M value width, R rotated pairs, V vocabulary.
+M value width, R rotated pairs, C channels of a recurrence, V vocabulary.
 """
 
 from __future__ import annotations
@@ -55,6 +55,7 @@ ARCHITECTURE: dict[str, Any] = {
     "value_residual": False,
     "window": 0,
     "latent": {"q_rank": 0, "kv_rank": 0, "rope_width": 0, "value_width": 0, "norm_epsilon": 0.0},
+    "recurrent": {"width": 0, "conv_width": 4, "blocks": 0, "state_width": 16, "step_rank": 0, "bias": False},
     "qkv_bias": False,
     "qkv_clip": 0.0,
     "o_bias": False,
@@ -549,10 +550,265 @@ class Latent(Attending):
         return self.o(self._gate(o_BTHM, x_BTD).flatten(-2)), stream, kept
 
 
+def recurrent_width(config: LmConfig, mixer: str) -> int:
+    """Returns how many channels a mixer with a state has."""
+    return config.recurrent["width"] or (2 * config.d_model if mixer == "ssm" else config.d_model)
+
+
+def real(places: Places) -> Tensor:
+    """Says which tokens are of a document, `[B, T]`; the others are padding, which no state takes note of."""
+    return places.segments_BT > 0
+
+
+def begins(places: Places) -> Tensor:
+    """Says which tokens are the first of a document, `[B, T]`: whatever state there is ends before them."""
+    return real(places) & (places.positions_BT == 0)
+
+
+def beside(flags_BT: Tensor, x: Tensor) -> Tensor:
+    """Shapes `[B, T]` so that it goes with `[B, T, ...]`."""
+    return flags_BT.reshape(*flags_BT.shape, *(1,) * (x.ndim - 2))
+
+
+def accumulate(decay: Tensor, write: Tensor, state: Tensor, places: Places) -> Tensor:
+    """Returns every state of h_t = decay_t · h_(t-1) + write_t, `[B, T, ...]`, elementwise; `state` is the one before.
+
+    In log T rounds: each joins what was worked out of spans of tokens to what was of those behind them.
+    """
+    decay = decay.masked_fill(beside(~real(places), decay), 1.0).masked_fill(beside(begins(places), decay), 0.0)
+    write = write.masked_fill(beside(~real(places), write), 0.0)
+    write = torch.cat([write[:, :1] + decay[:, :1] * state[:, None], write[:, 1:]], dim=1)
+    span = 1
+    while span < write.shape[1]:
+        write = torch.cat([write[:, :span], write[:, span:] + decay[:, span:] * write[:, :-span]], dim=1)
+        decay = torch.cat([decay[:, :span], decay[:, span:] * decay[:, :-span]], dim=1)
+        span *= 2
+    return write
+
+
+def first_value(parameter: Tensor, value: Tensor) -> None:
+    """Sets a parameter that was not loaded."""
+    if not getattr(parameter, "_is_hf_initialized", False):
+        with torch.no_grad():
+            parameter.copy_(value)
+
+
+class CausalConv(nn.Module):
+    """Sums a channel's last W numbers of the same document by learned weights, and a bias; padding is skipped."""
+
+    def __init__(self, config: LmConfig, channels: int) -> None:
+        super().__init__()
+        self.kernel = nn.Parameter(torch.empty(config.recurrent["conv_width"], channels))
+        self.bias = nn.Parameter(torch.empty(channels))
+
+    def initialise(self) -> None:
+        bound = 1.0 / math.sqrt(len(self.kernel))
+        nn.init.uniform_(self.kernel, -bound, bound)
+        nn.init.zeros_(self.bias)
+
+    def forward(self, x_BTC: Tensor, places: Places, seen_BWC: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Returns `[B, T, C]`, and the row's last W - 1 inputs; `seen_BWC` are those before this call."""
+        (b, t, channels), before = x_BTC.shape, len(self.kernel) - 1
+        if seen_BWC is None:
+            seen_BWC = x_BTC.new_zeros(b, before, channels)
+        # Padding goes to the front, so that tokens stand beside those they follow.
+        order_BS = F.pad(real(places).int(), (before, 0), value=1).argsort(dim=1, stable=True)
+        x_BSC = torch.cat([seen_BWC, x_BTC], dim=1).take_along_dim(order_BS[..., None], dim=1)
+        positions_BT = F.pad(places.positions_BT, (before, 0)).take_along_dim(order_BS, dim=1)[:, before:]
+        y_BTC = self.bias
+        for back in range(before + 1):
+            tap_BTC = x_BSC[:, before - back : before - back + t] * self.kernel[before - back]
+            y_BTC = y_BTC + tap_BTC.masked_fill(positions_BT[..., None] < back, 0.0)
+        place_BT = (order_BS.argsort(dim=1)[:, before:] - before).clamp(min=0)
+        return y_BTC.take_along_dim(place_BT[..., None], dim=1), x_BSC[:, t:]
+
+
+class RNN(nn.Module):
+    """Steps a cell through the tokens, its state in float32; a map to the model's width is behind it if they differ."""
+
+    gates: ClassVar[int]
+    states: ClassVar[tuple[str, ...]]
+
+    def __init__(self, config: LmConfig, layer: Layer) -> None:
+        super().__init__()
+        c, width = config, recurrent_width(config, layer.mixer)
+        self.cell_in = Linear(c.d_model, self.gates * width, bias=True)
+        self.state_kernel = nn.Parameter(torch.empty(width, self.gates, width))
+        self.state_bias = nn.Parameter(torch.empty(self.gates, width))
+        if width != c.d_model:
+            self.recurrent_out = Linear(width, c.d_model, c.recurrent["bias"], depth=2 * c.n_layers)
+
+    def initialise(self) -> None:
+        nn.init.normal_(self.state_kernel, std=1.0 / math.sqrt(len(self.state_kernel)))
+        nn.init.zeros_(self.state_bias)
+
+    def forward(
+        self, x_BTD: Tensor, stream: Stream, context: Context, cached: Kept | None
+    ) -> tuple[Tensor, Stream, Kept | None]:
+        into_BTGH = self.cell_in(x_BTD).float().unflatten(-1, self.state_bias.shape)
+        kernel_HX = self.state_kernel.flatten(1)
+        is_real_BT, begins_BT = real(context.queries)[..., None], begins(context.queries)[..., None]
+        state = cached or {name: into_BTGH.new_zeros(len(x_BTD), len(kernel_HX)) for name in self.states}
+        h_BTH = []
+        for t in range(x_BTD.shape[1]):
+            state = {name: value.masked_fill(begins_BT[:, t], 0.0) for name, value in state.items()}
+            back_BGH = (state["h"].to(x_BTD.dtype) @ kernel_HX).float().unflatten(-1, self.state_bias.shape)
+            after = self.cell(into_BTGH[:, t], back_BGH + self.state_bias.float(), state)
+            state = {name: torch.where(is_real_BT[:, t], after[name], value) for name, value in state.items()}
+            h_BTH.append(state["h"])
+        y_BTH = torch.stack(h_BTH, dim=1).to(x_BTD.dtype)
+        mixed_BTD = self.recurrent_out(y_BTH) if hasattr(self, "recurrent_out") else y_BTH
+        return mixed_BTD, stream, None if cached is None else state
+
+
+class GRU(RNN):
+    """The gated recurrent unit (Cho et al., 2014), as `nn.GRU` has it: reset, update, new."""
+
+    gates = 3
+    states = ("h",)
+
+    @staticmethod
+    def cell(into_BGH: Tensor, back_BGH: Tensor, state: Kept) -> Kept:
+        reset_BH, update_BH = (into_BGH[:, :2] + back_BGH[:, :2]).sigmoid().unbind(1)
+        new_BH = torch.tanh(into_BGH[:, 2] + reset_BH * back_BGH[:, 2])
+        return {"h": (1.0 - update_BH) * new_BH + update_BH * state["h"]}
+
+
+class LSTM(RNN):
+    """Long short-term memory (Hochreiter & Schmidhuber, 1997), as `nn.LSTM` has it: input, forget, new, output."""
+
+    gates = 4
+    states = ("h", "c")
+
+    def initialise(self) -> None:
+        super().initialise()
+        open_GH = torch.zeros_like(self.state_bias)
+        open_GH[1] = 1.0  # it starts by remembering (Gers et al., 2000)
+        first_value(self.cell_in.bias, open_GH.flatten())
+
+    @staticmethod
+    def cell(into_BGH: Tensor, back_BGH: Tensor, state: Kept) -> Kept:
+        in_BH, forget_BH, new_BH, out_BH = (into_BGH + back_BGH).unbind(1)
+        c_BH = forget_BH.sigmoid() * state["c"] + in_BH.sigmoid() * new_BH.tanh()
+        return {"h": out_BH.sigmoid() * c_BH.tanh(), "c": c_BH}
+
+
+class Recurrence(nn.Module):
+    """out(act(gate(x)) · recur(conv(in(x)))): what Griffin's block and Mamba's have in common."""
+
+    def __init__(self, config: LmConfig, layer: Layer) -> None:
+        super().__init__()
+        c, width, bias = config, recurrent_width(config, layer.mixer), config.recurrent["bias"]
+        self.recurrent_gate = Linear(c.d_model, width, bias)
+        self.recurrent_in = Linear(c.d_model, width, bias)
+        self.conv = CausalConv(c, width)
+        self.recurrent_out = Linear(width, c.d_model, bias, depth=2 * c.n_layers)
+
+    def forward(
+        self, x_BTD: Tensor, stream: Stream, context: Context, cached: Kept | None
+    ) -> tuple[Tensor, Stream, Kept | None]:
+        before = cached or {}
+        x_BTC, seen_BWC = self.conv(self.recurrent_in(x_BTD), context.queries, before.get("conv"))
+        y_BTC, last = self.recur(x_BTC, before.get("h"), context.queries)
+        mixed_BTD = self.recurrent_out(self.activation(self.recurrent_gate(x_BTD)) * y_BTC.to(x_BTD.dtype))
+        return mixed_BTD, stream, None if cached is None else {"h": last, "conv": seen_BWC}
+
+
+class BlockGate(nn.Module):
+    """The sigmoid of a block-diagonal map, in float32."""
+
+    def __init__(self, blocks: int, size: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(blocks, size, size))
+        self.bias = nn.Parameter(torch.empty(blocks, size))
+
+    def initialise(self) -> None:
+        nn.init.normal_(self.weight, std=1.0 / math.sqrt(self.weight.shape[-1]))
+        nn.init.zeros_(self.bias)
+
+    def forward(self, x_BTC: Tensor) -> Tensor:
+        x_BTKI = x_BTC.unflatten(-1, self.bias.shape)
+        y_BTKO = torch.einsum("btki,koi->btko", x_BTKI, self.weight)
+        return (y_BTKO.float() + self.bias.float()).sigmoid().flatten(-2)
+
+
+class GatedLinear(Recurrence):
+    """The real-gated linear recurrent unit of Griffin (De et al., 2024)."""
+
+    activation = staticmethod(partial(F.gelu, approximate="tanh"))
+
+    def __init__(self, config: LmConfig, layer: Layer) -> None:
+        super().__init__(config, layer)
+        width, blocks = recurrent_width(config, layer.mixer), config.recurrent["blocks"] or config.n_heads
+        self.input_gate, self.decay_gate = (BlockGate(blocks, width // blocks) for _ in range(2))
+        self.forget = nn.Parameter(torch.empty(width))
+
+    def initialise(self) -> None:
+        kept = torch.empty_like(self.forget).uniform_(0.9, 0.999)
+        first_value(self.forget, torch.log(torch.expm1(-torch.log(kept) / 8.0)))
+
+    def recur(self, x_BTC: Tensor, state_BC: Tensor | None, places: Places) -> tuple[Tensor, Tensor]:
+        """Returns h_t = a_t · h_(t-1) + sqrt(1 - a_t²) · i_t · x_t for each token, and the last."""
+        log_decay_BTC = -8.0 * self.decay_gate(x_BTC) * F.softplus(self.forget.float())
+        weight_BTC = (-torch.expm1(2.0 * log_decay_BTC)).clamp(min=1e-30).sqrt()
+        weight_BTC = weight_BTC.masked_fill(beside(begins(places), weight_BTC), 1.0)
+        write_BTC = weight_BTC * self.input_gate(x_BTC) * x_BTC.float()
+        state_BC = torch.zeros_like(write_BTC[:, 0]) if state_BC is None else state_BC
+        h_BTC = accumulate(log_decay_BTC.exp(), write_BTC, state_BC, places)
+        return h_BTC, h_BTC[:, -1]
+
+
+class SelectiveSSM(Recurrence):
+    """The selective state-space model of Mamba (Gu & Dao, 2023)."""
+
+    chunk = 64  # states of so many tokens are in memory at once
+    activation = staticmethod(F.silu)
+
+    def __init__(self, config: LmConfig, layer: Layer) -> None:
+        super().__init__(config, layer)
+        width, self.size = recurrent_width(config, layer.mixer), config.recurrent["state_width"]
+        self.rank = config.recurrent["step_rank"] or -(-config.d_model // 16)
+        self.select = Linear(width, self.rank + 2 * self.size)
+        self.step = nn.Linear(self.rank, width)
+        self.a_log = nn.Parameter(torch.empty(width, self.size))
+        self.skip = nn.Parameter(torch.empty(width))
+
+    def initialise(self) -> None:
+        nn.init.ones_(self.skip)
+        rates_N = torch.arange(1.0, self.size + 1.0, device=self.a_log.device).log()
+        first_value(self.a_log, rates_N.expand_as(self.a_log))
+        bound = 1.0 / math.sqrt(self.rank)
+        nn.init.uniform_(self.step.weight, -bound, bound)
+        steps_C = torch.empty_like(self.step.bias).uniform_(math.log(1e-3), math.log(1e-1)).exp()
+        first_value(self.step.bias, steps_C.expm1().log())
+
+    def recur(self, x_BTC: Tensor, state_BCN: Tensor | None, places: Places) -> tuple[Tensor, Tensor]:
+        """Reads C_t · h_t + D x_t of h_t = exp(Δ_t A) · h_(t-1) + Δ_t B_t x_t at each token; returns the last h too."""
+        u_BTC = F.silu(x_BTC)
+        low_BTR, write_BTN, read_BTN = self.select(u_BTC).split([self.rank, self.size, self.size], dim=-1)
+        step_BTC, u_BTC = F.softplus(self.step(low_BTR).float()), u_BTC.float()
+        rate_CN = -self.a_log.float().exp()
+        if state_BCN is None:
+            state_BCN = rate_CN.new_zeros(len(u_BTC), *rate_CN.shape)
+        y_BTC = []
+        tokens = (step_BTC, u_BTC, write_BTN.float(), read_BTN.float(), *places)
+        for step_BLC, u_BLC, write_BLN, read_BLN, *where in zip(*(a.split(self.chunk, 1) for a in tokens), strict=True):
+            decay_BLCN = (step_BLC[..., None] * rate_CN).exp()
+            write_BLCN = (step_BLC * u_BLC)[..., None] * write_BLN[:, :, None]
+            h_BLCN = accumulate(decay_BLCN, write_BLCN, state_BCN, Places(*where))
+            y_BTC.append(torch.einsum("blcn,bln->blc", h_BLCN, read_BLN))
+            state_BCN = h_BLCN[:, -1]
+        return torch.cat(y_BTC, dim=1) + self.skip.float() * u_BTC, state_BCN
+
+
 MIXERS: dict[str, Callable[[LmConfig, Layer], nn.Module]] = {
     "attention": Attention,
     "differential": Differential,
     "latent": Latent,
+    "gru": GRU,
+    "lstm": LSTM,
+    "linear": GatedLinear,
+    "ssm": SelectiveSSM,
 }
 MLPS: dict[str, Callable[[LmConfig, Layer], nn.Module]] = dict.fromkeys(ACTIVATIONS, MLP)
 

@@ -24,7 +24,9 @@ from tests.model.architectures import draw
 
 NAMED = [pytest.param(cfg, id=name) for name, cfg in ARCHITECTURES.items()]
 # A cache, padding and packing meet all kinds of positions and of values that layers share.
-VARIED = [pytest.param(ARCHITECTURES[name], id=name) for name in ("gemma2", "bloom", "gpt2", "deepseek")]
+VARIED = [
+    pytest.param(ARCHITECTURES[name], id=name) for name in ("gemma2", "bloom", "gpt2", "deepseek", "lstm", "griffin")
+]
 
 
 @pytest.fixture(autouse=True)
