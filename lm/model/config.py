@@ -227,7 +227,7 @@ class ModelConfig:
             )
         if not 0.0 <= self.dropout < 1.0:
             raise UserError(f"model.dropout={self.dropout}: must be in [0, 1)")
-        for name in ("attention_scale", "attention_softcap", "logit_softcap", "qkv_clip"):
+        for name in ("norm_epsilon", "attention_scale", "attention_softcap", "logit_softcap", "qkv_clip"):
             if getattr(self, name) < 0:
                 raise UserError(f"model.{name}={getattr(self, name)}: must be positive, or 0 for none of its own")
         _check_pattern(self)
@@ -357,11 +357,13 @@ def _check_pattern(c: ModelConfig) -> None:
             raise UserError(
                 f"model.head_width={c.head_width}: RoPE rotates pairs, so model.rope.fraction of it must be even"
             )
-    if uses_rope(c):
-        if c.rope.scaling in ("llama3", "yarn") and not c.rope.original_len:
-            raise UserError(
-                f"model.rope.original_len=0: model.rope.scaling={c.rope.scaling} needs the original context"
-            )
+    if uses_rope(c) and c.rope.scaling in ("llama3", "yarn") and not c.rope.original_len:
+        raise UserError(f"model.rope.original_len=0: model.rope.scaling={c.rope.scaling} needs the original context")
+    if c.rope.scaling == "llama3" and c.rope.low_frequency_factor >= c.rope.high_frequency_factor:
+        raise UserError(
+            f"model.rope.low_frequency_factor={c.rope.low_frequency_factor}: must be below "
+            f"model.rope.high_frequency_factor={c.rope.high_frequency_factor}"
+        )
     if c.norm_placement == "post" and c.residual != "sequential":
         raise UserError(f"model.residual={c.residual}: a parallel block has no place for model.norm_placement=post")
     if c.residual == "parallel_shared" and c.norm_placement == "output":
