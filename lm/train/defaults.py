@@ -65,9 +65,9 @@ def pretrain() -> ConfigDict:
                 "data": -1,  # devices that split the batch; -1: all that are left
                 "fsdp": 1,  # devices that split the batch and each hold a part of the parameters
                 "tensor": 1,  # devices that split heads, feed-forward units and vocabulary
-                "context": 1,  # stays at 1 in this version, as the next two
+                "context": 1,  # devices that split a row's time; with model.attention_backend=ring
                 "pipeline": 1,  # stays at 1
-                "expert": 1,  # stays at 1
+                "expert": 1,  # devices that split the batch and each hold some of the experts
             },
             "sample": {
                 "prompts": ("",),  # continued when training ends; "" begins at a <bos>
@@ -105,6 +105,9 @@ def model() -> ConfigDict:
             "d_model": config_dict.placeholder(int),  # width; unset: 64 a layer
             "d_ff": config_dict.placeholder(int),  # feed-forward units; unset: 8/3 of d_model
             "head_width": config_dict.placeholder(int),  # unset: d_model over n_heads, or 64
+            "parametrization": "standard",  # or mup: a learning rate found at base_width holds for any width
+            "base_width": 0,  # mup: the d_model that the learning rate was found at
+            "base_head_width": 0,  # mup: and its head_width, where that grows with d_model; 0: where it does not
             "max_seq_len": 256,  # tokens in a sequence
             "vocab_size": config_dict.placeholder(int),  # unset: the tokenizer's
             "mixer": per_layer("attention"),  # or differential, latent (DeepSeek's), gru, lstm, linear, ssm; per layer
@@ -157,7 +160,7 @@ def model() -> ConfigDict:
                 "value_width": 0,  # of a head; 0: head_width
                 "norm_epsilon": 0.0,  # of the norms of what is unfolded; 0: model.norm_epsilon
             },
-            "qkv_bias": False,  # biases of queries, keys and values
+            "qkv_bias": False,  # biases of queries, keys and values; latent: of the maps that compress
             "qkv_clip": 0.0,  # queries, keys and values are kept within this of 0; 0: as they are
             "o_bias": False,  # bias of attention's output
             "qk_norm": "none",  # RMSNorm of queries and keys: head (each head) or full (all heads at once)
@@ -185,10 +188,10 @@ def model() -> ConfigDict:
             "head_bias": False,  # a bias on the logits, where the head is its own
             "logit_scale": 1.0,  # logits are multiplied by this
             "logit_softcap": 0.0,  # and then bound, by tanh; 0: none
+            "predict_ahead": 0,  # tokens after the next one that are foretold in training too, by a block each
             "dropout": 0.0,  # share of activations left out in training
             "attention_backend": "xla",  # or ring (mesh.context), splash (TPU), splash_interpret, cudnn (NVIDIA)
             "scan_layers": True,  # compile one period of layers and loop over it, else all; the parameters are the same
-            "predict_ahead": 0,  # tokens after the next one that are foretold in training too, by a block each
             "remat": "none",  # or dots, block: what the backward pass computes again
             "dtype": config_dict.placeholder(str),  # of computation; parameters are float32; unset: by hardware
         }
