@@ -59,7 +59,7 @@ NUMBERS: dict[str, tuple[Any, ...]] = {
     "rope.attention_factor": (0.0, 1.2),
     "latent.q_rank": (0, 5),
     "latent.kv_rank": (0, 6, 4),
-    "latent.rope_width": (0, 4, 3, 2),
+    "latent.rope_width": (0, 4, 2),
     "latent.value_width": (0, 6),
     "latent.norm_epsilon": (0.0, 1e-3),
     "recurrent.width": (0, 16, 40),
@@ -75,6 +75,7 @@ NUMBERS: dict[str, tuple[Any, ...]] = {
 }
 # Properties hold to a float's last digits only in float32, and on any machine only in plain JAX.
 FIXED: dict[str, Any] = {"dtype": "float32", "attention_backend": "xla"}
+SEEDS = range(256)  # between them they use every choice of every key
 LONGEST_PATTERN = 3
 ENOUGH = 5000
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from .architectures import NUMBERS, build, choices, covering, draw, flat, keys, used
-
-SEEDS = range(128)
+from .architectures import NUMBERS, SEEDS, build, choices, covering, draw, flat, keys, used
 
 
 def test_every_key_can_be_drawn() -> None:

@@ -31,9 +31,9 @@ from lm.train.state import init_state
 from lm.train.step import loss_sums, make_step
 
 from . import architectures
-from .architectures import choices, covering, draw, parameters
+from .architectures import SEEDS, choices, covering, draw, parameters
 
-FEW = covering(range(128))
+FEW = covering(SEEDS)
 MANY = [seed for seed in range(64) if seed not in FEW]
 EXECUTION = ("attention_backend", "scan_layers", "remat", "dtype")  # say how it is computed
 ELSEWHERE = ("max_seq_len",)  # says how long the data's sequences are; learned positions alone depend on it here
@@ -250,7 +250,7 @@ def dropped(cfg: ModelConfig, params: Any, x_BT: jax.Array) -> jax.Array:
 def pairs(key: str) -> Iterator[tuple[ModelConfig, ModelConfig]]:
     """Yields drawn architectures whose value of `key` is not its default, each with one that differs in `key` alone."""
     default = choices()[key][0]
-    for cfg in sorted((draw(seed) for seed in range(128)), key=lambda cfg: cfg.n_layers):
+    for cfg in sorted((draw(seed) for seed in SEEDS), key=lambda cfg: cfg.n_layers):
         values = architectures.flat(cfg)
         if values[key] == default:
             continue
