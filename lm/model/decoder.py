@@ -125,6 +125,7 @@ class Layers(nn.Module):
 
 def _init_stack(cfg: ModelConfig, stack: Stack, key: jax.Array) -> Any:
     """Draws the parameters of like layers, with a key for each, stacked."""
+    cfg = replace(cfg, attention_backend="xla")  # the one token that shapes them cannot be split over devices
     x_BTD = jnp.zeros((1, 1, cfg.d_model), cfg.dtype)
     places = Places(jnp.ones((1, 1), jnp.int32), jnp.zeros((1, 1), jnp.int32))
     block, stream = Block(cfg, stack.layer, parent=None), begin(cfg, x_BTD)
