@@ -17,10 +17,10 @@ from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 from lm.common.errors import UserError
 
 AXES = ("data", "fsdp", "tensor", "context", "pipeline", "expert")
-SUPPORTED = ("data", "fsdp", "tensor", "context")
+SUPPORTED = ("data", "fsdp", "tensor", "context", "expert")
 
 RULES: dict[str, tuple[str, ...]] = {
-    "batch": ("data", "fsdp"),
+    "batch": ("data", "fsdp", "expert"),
     "time": ("context",),
     "embed": ("fsdp",),
     "embed_activation": (),
@@ -66,6 +66,11 @@ def make_mesh(sizes: Mapping[str, int], devices: Sequence[Any] | None = None) ->
         raise UserError(f"mesh: {shape or 'all axes 1'} does not fit {len(devices)} devices; set one axis to -1")
     grid = np.asarray(devices, dtype=object).reshape(tuple(wanted.values()))
     return Mesh(grid, AXES, axis_types=(AxisType.Auto,) * len(AXES))
+
+
+def batch_parts(mesh: Mesh) -> int:
+    """Returns over how many devices the rows of a batch are split."""
+    return math.prod(mesh.shape[axis] for axis in RULES["batch"])
 
 
 def spec(axes: Sequence[str | None]) -> PartitionSpec:

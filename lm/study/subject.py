@@ -50,8 +50,8 @@ class Subject:
     @property
     def rows(self) -> int:
         """Sequences that a device trains on at a time."""
-        train, shape = self.config.train, self.mesh.shape
-        return max(1, train.batch_size // (train.microbatches * shape["data"] * shape["fsdp"]))
+        train = self.config.train
+        return max(1, train.batch_size // (train.microbatches * meshes.batch_parts(self.mesh)))
 
     @property
     def seq_len(self) -> int:
@@ -101,8 +101,7 @@ def _from_file(name: str, changes: Assignments, devices: int | None, dtype: str)
     config = config.copy_and_resolve_references()
     known = config.tokenizer.vocab_size or config.model.vocab_size
     model, _ = sizing.resolve_model(config.model, known or setup.ASSUMED_VOCABULARY, dtype)
-    shape = _mesh(config, devices).shape
-    sizing.resolve_training(config, model, shape["data"] * shape["fsdp"])
+    sizing.resolve_training(config, model, meshes.batch_parts(_mesh(config, devices)))
     note = "" if known else f"a vocabulary of {model.vocab_size}, until a tokenizer is trained"
     return _subject(name, config, devices, note=note)
 
@@ -117,8 +116,7 @@ def _from_preset(name: str, changes: Assignments, devices: int | None, dtype: st
 
 def _untrained(name: str, config: ConfigDict, devices: int | None, **more: Any) -> Subject:
     """Returns a subject whose config says nothing of training: one sequence a device stands for it."""
-    shape = _mesh(config, devices).shape
-    config.train.update(batch_size=shape["data"] * shape["fsdp"], steps=1)
+    config.train.update(batch_size=meshes.batch_parts(_mesh(config, devices)), steps=1)
     return _subject(name, config, devices, trains=False, **more)
 
 
