@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import torch
-from transformers import AutoModelForCausalLM, PreTrainedModel
+from transformers import AutoModelForCausalLM, DynamicCache, PreTrainedModel
 
 from benchmarks.hf_specimens import VOCAB, Specimen, save
 from lm.convert import hf
@@ -127,12 +127,11 @@ def generate(
     prompts = texts(PROMPTS if specimen.padded else PROMPTS[:1], seed=1)
     now = batch(prompts)
     cache = caches.empty(cfg, len(prompts), now.tokens.shape[1] + steps)
-    tokens, seen, past = now.tokens, now.real, None
+    tokens, seen, past = now.tokens, now.real, DynamicCache(config=model.config)
     cached, wanted = [], []
     for step in range(steps):
-        mask = torch.from_numpy(seen).long()
+        mask = torch.from_numpy(seen if specimen.whole_mask else now.real).long()
         out = theirs(model, now, attention_mask=mask, use_cache=True, **{specimen.cache: past})
-        past = getattr(out, specimen.cache)
         logits, cache = ours(cfg, params, now.tokens, now.real, now.positions, cache)
         cached.append(np.asarray(logits[:, -1]))
         wanted.append(out.logits[:, -1].numpy())

@@ -37,6 +37,7 @@ class Specimen:
         gain: factor on the standard deviation 1/sqrt(fan-in) of matrices.
         padded: whether Hugging Face's code takes left-padded batches.
         cache: what Hugging Face's code calls its cache.
+        whole_mask: whether with a cache its mask is of all tokens so far, not of the call's alone.
     """
 
     model_type: str
@@ -46,6 +47,7 @@ class Specimen:
     gain: float = 1.0
     padded: bool = True
     cache: str = "past_key_values"
+    whole_mask: bool = True
 
 
 _SMALL = {
@@ -84,6 +86,7 @@ _DEEPSEEK = {
     "num_experts_per_tok": 3,
     "routed_scaling_factor": 1.5,
 }
+_HEADLESS = {"num_attention_heads": None, "num_key_value_heads": None}
 
 SPECIMENS: dict[str, Specimen] = {
     "llama": Specimen("llama", {"rms_norm_eps": 3e-3, "tie_word_embeddings": False, "rope_parameters": _LLAMA3}),
@@ -152,6 +155,28 @@ SPECIMENS: dict[str, Specimen] = {
         "deepseek_v3",
         {**_DEEPSEEK, "q_lora_rank": 24, "rope_parameters": _YARN | _SPREAD | {"mscale": 0.9}}
         | {"n_group": 4, "topk_group": 2, "first_k_dense_replace": 3, "num_nextn_predict_layers": 0},
+    ),
+    "mamba": Specimen(
+        "mamba",
+        {**_HEADLESS, "state_size": 5, "layer_norm_epsilon": 3e-3},
+        keep=("A_log",),
+        cache="cache_params",
+        whole_mask=False,
+    ),
+    "mamba, biases": Specimen(
+        "mamba",
+        {**_HEADLESS, "intermediate_size": None, "expand": 3, "conv_kernel": 3, "time_step_rank": 7}
+        | {"use_bias": True, "tie_word_embeddings": False},
+        keep=("A_log",),
+        padded=False,
+        cache="cache_params",
+        whole_mask=False,
+    ),
+    "recurrent_gemma": Specimen(
+        "recurrent_gemma",
+        {"hidden_size": 80, "intermediate_size": 192, "lru_width": 48, "attention_window_size": 7}
+        | {"conv1d_width": 3, "rms_norm_eps": 3e-3, "logits_soft_cap": 3.0, "attention_bias": True},
+        padded=False,
     ),
 }
 

@@ -88,6 +88,15 @@ def _pair_halves(cfg: ModelConfig, name: str, tensors: Tensors) -> np.ndarray:
     return np.concatenate([tensors[name][:, 0::2], tensors[name][:, 1::2]], axis=1)
 
 
+def _reverse_taps(cfg: ModelConfig, name: str, tensors: Tensors) -> np.ndarray:
+    return tensors[name][::-1] if name.endswith(".conv.kernel") else tensors[name]
+
+
+def _transpose_blocks(cfg: ModelConfig, name: str, tensors: Tensors) -> np.ndarray:
+    is_blocks = name.endswith((".input_gate.kernel", ".decay_gate.kernel"))
+    return np.swapaxes(tensors[name], 1, 2) if is_blocks else tensors[name]
+
+
 def _next_position(cfg: ModelConfig, name: str, tensors: Tensors) -> np.ndarray:
     return np.roll(tensors[name], 1, axis=0) if name == "embed.positions" else tensors[name]
 
@@ -121,6 +130,11 @@ PLANTED: dict[str, Planted] = {
     "experts of any group": Planted("deepseek_v2", _config(moe_n_groups=1, moe_top_groups=1)),
     "groups by their best expert alone": Planted("deepseek_v3", _config(moe_group_score="max")),
     "scores without YaRN's part": Planted("deepseek_v3", _config(attention_scale=0.0)),
+    "taps of convolutions the other way": Planted("mamba", _tensors(_reverse_taps)),
+    "a recurrence and its gate swapped": Planted("mamba", _tensors(_swap(".recurrent_in.", ".recurrent_gate."))),
+    "gates of a recurrence swapped": Planted("recurrent_gemma", _tensors(_swap(".input_gate.", ".decay_gate."))),
+    "blocks of gates transposed": Planted("recurrent_gemma", _tensors(_transpose_blocks)),
+    "scale of embeddings not rounded": Planted("recurrent_gemma", _config(embedding_scale=80**0.5)),
     "scale of branches left out": Planted("granite", _config(residual_scale=1.0)),
 }
 

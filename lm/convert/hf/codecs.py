@@ -82,6 +82,14 @@ linear = each(
     lambda a, one, cfg: a.reshape(one.matrix).T.reshape(_linear_shape(one, cfg)),
 )
 
+# torch.nn.Conv1d of each channel with itself: [channels, 1, taps] there, [taps, channels] here.
+depthwise = each(
+    "depthwise",
+    lambda one, cfg: (one.shape[1], 1, one.shape[0]),
+    lambda a, one, cfg: a[:, 0].T,
+    lambda a, one, cfg: a.T[:, None],
+)
+
 # GPT-2's Conv1D: a kernel is [in, out] on both sides.
 conv1d = each(
     "conv1d",

@@ -12,7 +12,7 @@ from lm.common.errors import UserError
 from lm.convert.hf import families
 from lm.convert.hf.settings import Settings
 from lm.convert.hf.table import Family
-from lm.model.config import PER_LAYER, ModelConfig, key_width, pattern
+from lm.model.config import PER_LAYER, ModelConfig, key_width, pattern, recurrent_blocks, recurrent_width, step_rank
 
 # How a model is computed or trained, not what it is.
 COMPUTED = (
@@ -70,6 +70,21 @@ def architecture(cfg: ModelConfig) -> Mapping[str, Any]:
         values["attention_scale"] = 0.0
     values["latent.value_width"] = cfg.latent.value_width or cfg.head_width
     values["latent.norm_epsilon"] = cfg.latent.norm_epsilon or cfg.norm_epsilon
+    values |= _resolved_recurrence(cfg)
+    if not any(layer.attends for layer in cfg.layers):
+        values |= dict.fromkeys(("n_heads", "n_kv_heads", "head_width"), 0)
+    if all(layer.mlp == "none" for layer in cfg.layers):
+        values["d_ff"] = 0
     values["moe.d_ff"] = cfg.moe.d_ff or cfg.d_ff
     values["moe.balance"] = "bias" if cfg.moe.balance == "bias" else "none"  # a loss acts in training alone
     return values
+
+
+def _resolved_recurrence(cfg: ModelConfig) -> dict[str, Any]:
+    """Returns what the sizes of states come to where the model's width or heads stand for them."""
+    mixers = {layer.mixer for layer in cfg.layers if not layer.attends}
+    return {
+        "recurrent.width": sorted(recurrent_width(cfg, mixer) for mixer in mixers),
+        "recurrent.blocks": recurrent_blocks(cfg) if "linear" in mixers else 0,
+        "recurrent.step_rank": step_rank(cfg) if "ssm" in mixers else 0,
+    }

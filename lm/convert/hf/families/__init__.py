@@ -17,6 +17,7 @@ from lm.convert.hf.families import (
     gpt_neox,
     granite,
     llama,
+    mamba,
     mistral,
     olmo,
     olmo2,
@@ -24,6 +25,7 @@ from lm.convert.hf.families import (
     phi3,
     qwen2,
     qwen3,
+    recurrent_gemma,
     smollm3,
     stablelm,
     starcoder2,
@@ -52,6 +54,8 @@ FAMILIES: tuple[Family, ...] = (
     deepseek_v2.FAMILY,
     deepseek_v3.FAMILY,
     diffllama.FAMILY,
+    mamba.FAMILY,
+    recurrent_gemma.FAMILY,
 )
 
 
