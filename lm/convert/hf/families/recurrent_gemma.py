@@ -128,7 +128,7 @@ def scale(width: int) -> float:
 
 def write_config(cfg: ModelConfig) -> dict[str, Any]:
     """Returns their config."""
-    names = {ours: theirs for theirs, ours in KINDS.items()}
+    names: dict[str, str] = {ours: theirs for theirs, ours in KINDS.items()}
     kinds = [names.get(layer.mixer, "attention") for layer in cfg.layers]
     return {
         "vocab_size": cfg.vocab_size,
