@@ -8,7 +8,8 @@ from `LmConfig.layer`, and its parts are found by name in two registries,
     MIXERS: what moves information between tokens. `Mixer(config, layer)(x_BTD, stream, context, cached)` returns the
             mixed `[B, T, D]`, the stream, and what it keeps of the tokens so far: a dict of tensors `[B, ...]`, such
             as keys and values, or a state. `cached` is None without a cache, and {} before the first token.
-    MLPS:   what works on each token alone. `MLP(config, layer)(x_BTD)` returns `[B, T, D]`.
+    MLPS:   what works on each token alone. `MLP(config, layer)(x_BTD)` returns `[B, T, D]`. (`MoE` stands in the place
+            of one where a layer has experts.)
 
 A new one is a class and its line in a registry; its keys stand in `ARCHITECTURE` with their defaults. Parameters that
 are no `Linear` or `nn.Embedding` get their first values in the module's `initialise`.
@@ -44,6 +45,26 @@ ARCHITECTURE: dict[str, Any] = {
     "mixer": "attention",
     "mlp": "swiglu",
     "mlp_bias": False,
+    "moe": {
+        "n_experts": 0,
+        "top_k": 2,
+        "d_ff": 0,
+        "shared_d_ff": 0,
+        "shared_gate": False,
+        "first_dense": 0,
+        "score": "softmax",
+        "normalise": True,
+        "weight_scale": 1.0,
+        "n_groups": 1,
+        "top_groups": 1,
+        "group_score": "max",
+        "router_bias": False,
+        "capacity_factor": 0.0,
+        "balance": "loss",
+        "balance_weight": 0.01,
+        "balance_rate": 0.001,
+        "z_weight": 0.0,
+    },
     "norm": "rms",
     "norm_scale": "weight",
     "norm_bias": False,
@@ -98,6 +119,7 @@ class Layer(NamedTuple):
     position: str
     theta: float
     factor: float
+    n_experts: int
 
 
 class LmConfig(PretrainedConfig):
@@ -129,6 +151,7 @@ class LmConfig(PretrainedConfig):
         def at(value: Any) -> Any:
             return value[number % len(value)] if isinstance(value, list | tuple) else value
 
+        dense = number < self.moe["first_dense"] or at(self.mlp) == "none"
         return Layer(
             number=number,
             mixer=at(self.mixer),
@@ -137,6 +160,7 @@ class LmConfig(PretrainedConfig):
             position=at(self.position),
             theta=at(self.rope["theta"]),
             factor=at(self.rope["factor"]),
+            n_experts=0 if dense else at(self.moe["n_experts"]),
         )
 
 
@@ -155,10 +179,15 @@ class Context(NamedTuple):
 
 
 class Stream(NamedTuple):
-    """What one layer hands to the next: the residual stream, and the first layer's values where they are reused."""
+    """What one layer hands to the next: the residual stream, and what is told of it.
+
+    `first_v_BTKN` are the first layer's values, where they are reused; `penalty` is what routers add to the loss of
+    all tokens so far.
+    """
 
     x_BTD: Tensor
     first_v_BTKN: Tensor | None = None
+    penalty: Tensor | None = None
 
 
 Kept = dict[str, Tensor]
@@ -254,34 +283,204 @@ def relu2(x: Tensor) -> Tensor:
     return F.relu(x).square()
 
 
-# An activation, and whether it gates a second projection (Shazeer, 2020) or stands alone.
-ACTIVATIONS: dict[str, tuple[Callable[[Tensor], Tensor], bool]] = {
-    "swiglu": (F.silu, True),
-    "geglu": (F.gelu, True),
-    "geglu_tanh": (partial(F.gelu, approximate="tanh"), True),
-    "reglu": (F.relu, True),
-    "silu": (F.silu, False),
-    "gelu": (F.gelu, False),
-    "gelu_tanh": (partial(F.gelu, approximate="tanh"), False),
-    "relu": (F.relu, False),
-    "relu2": (relu2, False),
+def clamped_swiglu(gate: Tensor, up: Tensor) -> Tensor:
+    """Bounds both projections and lets the gate be near the identity where `up` is 0 (GPT-OSS, 2025)."""
+    gate, up = gate.clamp(max=7.0), up.clamp(-7.0, 7.0)
+    return gate * torch.sigmoid(1.702 * gate) * (up + 1.0)
+
+
+class Kind(NamedTuple):
+    """What the hidden units are: a function of two projections (gated; Shazeer, 2020), or of one alone."""
+
+    units: Callable[..., Tensor]
+    gated: bool
+
+
+def gating(activation: Callable[[Tensor], Tensor]) -> Kind:
+    """Returns the kind whose first projection, through `activation`, gates the second."""
+    return Kind(lambda gate, up: activation(gate) * up, gated=True)
+
+
+KINDS: dict[str, Kind] = {
+    "swiglu": gating(F.silu),
+    "swiglu_clamped": Kind(clamped_swiglu, gated=True),
+    "geglu": gating(F.gelu),
+    "geglu_tanh": gating(partial(F.gelu, approximate="tanh")),
+    "reglu": gating(F.relu),
+    "silu": Kind(F.silu, gated=False),
+    "gelu": Kind(F.gelu, gated=False),
+    "gelu_tanh": Kind(partial(F.gelu, approximate="tanh"), gated=False),
+    "relu": Kind(F.relu, gated=False),
+    "relu2": Kind(relu2, gated=False),
 }
 
 
 class MLP(nn.Module):
-    """down(act(gate(x)) * up(x)) where gated, else down(act(up(x)))."""
+    """down(act(gate(x)) * up(x)) where gated, else down(act(up(x))); `width` is the model's if left out."""
+
+    def __init__(self, config: LmConfig, layer: Layer, width: int = 0) -> None:
+        super().__init__()
+        c, width = config, width or config.d_ff
+        self.units, gated = KINDS[layer.mlp]
+        self.gate = Linear(c.d_model, width, c.mlp_bias) if gated else None
+        self.up = Linear(c.d_model, width, c.mlp_bias)
+        self.down = Linear(width, c.d_model, c.mlp_bias, depth=2 * c.n_layers)
+
+    def forward(self, x_BTD: Tensor) -> Tensor:
+        into = [self.up] if self.gate is None else [self.gate, self.up]
+        return self.down(self.units(*(linear(x_BTD) for linear in into)))
+
+
+TINY = 1e-20  # keeps a division by scores that are all 0 finite
+
+
+class Routing(NamedTuple):
+    """The experts of each token, best first, E for none, with float32 weights; and what they add to the loss."""
+
+    chosen_BTK: Tensor
+    weights_BTK: Tensor
+    penalty: Tensor
+
+
+class Router(nn.Module):
+    """Scores every expert for every token in float32, and takes the best.
+
+    `balance` is added to the scores where experts are chosen, not where they are weighted (Wang et al., 2024). It is
+    no matter of gradients: training in PyTorch leaves it as it is.
+    """
+
+    def __init__(self, config: LmConfig, n_experts: int) -> None:
+        super().__init__()
+        self.moe, self.std = config.moe, 1.0 / math.sqrt(config.d_model)
+        self.weight = nn.Parameter(torch.empty(n_experts, config.d_model))
+        self.bias = nn.Parameter(torch.empty(n_experts)) if self.moe["router_bias"] else None
+        balanced = self.moe["balance"] == "bias"
+        self.balance = nn.Parameter(torch.empty(n_experts), requires_grad=False) if balanced else None
+
+    def initialise(self) -> None:
+        nn.init.normal_(self.weight, std=self.std)
+        for parameter in (self.bias, self.balance):
+            if parameter is not None:
+                nn.init.zeros_(parameter)
+
+    def forward(self, x_BTD: Tensor, segments_BT: Tensor) -> Routing:
+        """Routes `[B, T, D]`; padding (segment 0) goes nowhere and counts for nothing."""
+        moe, n_experts = self.moe, len(self.weight)
+        logits_BTE = F.linear(x_BTD.float(), self.weight.float(), None if self.bias is None else self.bias.float())
+        scores_BTE = logits_BTE.softmax(-1) if moe["score"] == "softmax" else logits_BTE.sigmoid()
+        chosen_BTK = choose(scores_BTE if self.balance is None else scores_BTE + self.balance, moe)
+        weights_BTK = scores_BTE.gather(-1, chosen_BTK)
+        if moe["normalise"]:
+            weights_BTK = weights_BTK / (weights_BTK.sum(-1, keepdim=True) + TINY)
+        real_BT = segments_BT != 0
+        chosen_BTK = chosen_BTK.masked_fill(~real_BT[..., None], n_experts)
+        penalty = moe["z_weight"] * (logits_BTE.logsumexp(-1).square() * real_BT).sum()
+        if moe["balance"] == "loss":
+            penalty = penalty + moe["balance_weight"] * unevenness(scores_BTE, chosen_BTK, real_BT)
+        return Routing(chosen_BTK, moe["weight_scale"] * weights_BTK, penalty)
+
+
+def choose(ranks_BTE: Tensor, moe: dict[str, Any]) -> Tensor:
+    """Returns the `top_k` experts that rank highest, `[B, T, K]`, the lower number first where two are equal.
+
+    With groups, only those of the `top_groups` best groups, a group being as good as its best expert (DeepSeek-AI,
+    2024a) or its best two together (2024b).
+    """
+    if moe["n_groups"] > 1:
+        grouped_BTGE = ranks_BTE.unflatten(-1, (moe["n_groups"], -1))
+        best_BTGE = grouped_BTGE.sort(-1, descending=True).values[..., : 1 if moe["group_score"] == "max" else 2]
+        groups_BTK = _highest(best_BTGE.sum(-1), moe["top_groups"])
+        allowed_BTG = torch.zeros_like(grouped_BTGE[..., 0], dtype=torch.bool).scatter(-1, groups_BTK, True)
+        ranks_BTE = grouped_BTGE.masked_fill(~allowed_BTG[..., None], -math.inf).flatten(-2)
+    return _highest(ranks_BTE, moe["top_k"])
+
+
+def _highest(ranks: Tensor, count: int) -> Tensor:
+    return ranks.sort(dim=-1, descending=True, stable=True).indices[..., :count]
+
+
+def unevenness(scores_BTE: Tensor, chosen_BTK: Tensor, real_BT: Tensor) -> Tensor:
+    """Returns E/K · Σ share chosen · mean score of each row (Fedus et al., 2022), for as many tokens as it has.
+
+    It is 1 a token where either is even.
+    """
+    n_experts, top_k = scores_BTE.shape[-1], chosen_BTK.shape[-1]
+    counts_BE = F.one_hot(chosen_BTK, n_experts + 1)[..., :-1].sum((1, 2))
+    shares_BTE = scores_BTE / (scores_BTE.sum(-1, keepdim=True) + TINY)
+    mass_BE = (shares_BTE * real_BT[..., None]).sum(1)
+    return (n_experts / top_k * (counts_BE * mass_BE).sum(-1) / real_BT.sum(1).clamp(min=1)).sum()
+
+
+class Expert(nn.Module):
+    """One linear map of all experts."""
+
+    def __init__(self, n_experts: int, inputs: int, outputs: int, bias: bool, *, depth: int = 1) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(n_experts, outputs, inputs))
+        self.bias = nn.Parameter(torch.empty(n_experts, outputs)) if bias else None
+        self.std = 1.0 / math.sqrt(inputs * depth)
+
+    def initialise(self) -> None:
+        nn.init.normal_(self.weight, std=self.std)
+        if self.bias is not None:
+            nn.init.zeros_(self.bias)
+
+    def forward(self, x_RI: Tensor, number: int) -> Tensor:
+        """Maps the rows that go to one expert."""
+        return F.linear(x_RI, self.weight[number], None if self.bias is None else self.bias[number])
+
+
+class MoE(nn.Module):
+    """The weighted sum of what a token's best few of many MLPs make of it, and of what a shared one does.
+
+    (Shazeer et al., 2017; Dai et al., 2024.) With a capacity an expert takes so many tokens of a row, the first ones.
+    """
 
     def __init__(self, config: LmConfig, layer: Layer) -> None:
         super().__init__()
-        self.activation, gated = ACTIVATIONS[layer.mlp]
-        self.gate = Linear(config.d_model, config.d_ff, config.mlp_bias) if gated else None
-        self.up = Linear(config.d_model, config.d_ff, config.mlp_bias)
-        self.down = Linear(config.d_ff, config.d_model, config.mlp_bias, depth=2 * config.n_layers)
+        c, moe, n = config, config.moe, layer.n_experts
+        self.moe, self.n_experts, width = moe, n, moe["d_ff"] or c.d_ff
+        self.units, gated = KINDS[layer.mlp]
+        self.router = Router(c, n)
+        self.expert_gate = Expert(n, c.d_model, width, c.mlp_bias) if gated else None
+        self.expert_up = Expert(n, c.d_model, width, c.mlp_bias)
+        self.expert_down = Expert(n, width, c.d_model, c.mlp_bias, depth=2 * c.n_layers)
+        self.shared = MLP(c, layer, moe["shared_d_ff"]) if moe["shared_d_ff"] else None
+        self.shared_gate = Linear(c.d_model, 1) if moe["shared_gate"] else None
 
-    def forward(self, x_BTD: Tensor) -> Tensor:
-        if self.gate is None:
-            return self.down(self.activation(self.up(x_BTD)))
-        return self.down(self.activation(self.gate(x_BTD)) * self.up(x_BTD))
+    def forward(self, x_BTD: Tensor, segments_BT: Tensor) -> tuple[Tensor, Tensor]:
+        """Maps `[B, T, D]` to itself; returns also what the router adds to the loss."""
+        routing = self.router(x_BTD, segments_BT)
+        chosen_NK, weights_NK = (
+            self._within_capacity(routing.chosen_BTK).flatten(0, 1),
+            routing.weights_BTK.flatten(0, 1),
+        )
+        x_ND = x_BTD.flatten(0, 1)
+        y_ND = torch.zeros_like(x_ND, dtype=torch.float32)
+        for number in range(self.n_experts):
+            rows_R, slots_R = (chosen_NK == number).nonzero(as_tuple=True)
+            y_RD = self._expert(x_ND[rows_R], number).float() * weights_NK[rows_R, slots_R, None]
+            y_ND = y_ND.index_add(0, rows_R, y_RD)
+        y_BTD = y_ND.to(x_BTD.dtype).view_as(x_BTD)
+        if self.shared is not None:
+            shared_BTD = self.shared(x_BTD)
+            y_BTD = y_BTD + (shared_BTD if self.shared_gate is None else self.shared_gate(x_BTD).sigmoid() * shared_BTD)
+        return y_BTD, routing.penalty
+
+    def _expert(self, x_RD: Tensor, number: int) -> Tensor:
+        into = [self.expert_up] if self.expert_gate is None else [self.expert_gate, self.expert_up]
+        return self.expert_down(self.units(*(linear(x_RD, number) for linear in into)), number)
+
+    def _within_capacity(self, chosen_BTK: Tensor) -> Tensor:
+        """Drops choices of an expert beyond so many even shares of a row; those tokens pass by on the stream."""
+        if not self.moe["capacity_factor"]:
+            return chosen_BTK
+        even = chosen_BTK.shape[1] * chosen_BTK.shape[2] / self.n_experts
+        size = max(1, math.ceil(self.moe["capacity_factor"] * even))
+        chosen_BR = chosen_BTK.flatten(1)
+        chosen_BRE = F.one_hot(chosen_BR, self.n_experts + 1)
+        earlier_BR = ((chosen_BRE.cumsum(1) - 1) * chosen_BRE).sum(-1)
+        return chosen_BR.masked_fill(earlier_BR >= size, self.n_experts).view_as(chosen_BTK)
 
 
 def frequencies(rope: dict[str, Any], width: int, theta: float, factor: float) -> list[float]:
@@ -810,7 +1009,7 @@ MIXERS: dict[str, Callable[[LmConfig, Layer], nn.Module]] = {
     "linear": GatedLinear,
     "ssm": SelectiveSSM,
 }
-MLPS: dict[str, Callable[[LmConfig, Layer], nn.Module]] = dict.fromkeys(ACTIVATIONS, MLP)
+MLPS: dict[str, Callable[[LmConfig, Layer], nn.Module]] = dict.fromkeys(KINDS, MLP)
 
 
 class Block(nn.Module):
@@ -824,8 +1023,10 @@ class Block(nn.Module):
         super().__init__()
         c, self.config, layer = config, config, config.layer(number)
         self.mixer = MIXERS[layer.mixer](c, layer)
-        self.mlp = MLPS[layer.mlp](c, layer) if layer.mlp != "none" else None
-        for branch in ("mixer",) if self.mlp is None else ("mixer", "mlp"):
+        self.moe = MoE(c, layer) if layer.n_experts else None
+        self.mlp = MLPS[layer.mlp](c, layer) if layer.mlp != "none" and not layer.n_experts else None
+        self.feeds = layer.mlp != "none"
+        for branch in ("mixer", "mlp") if self.feeds else ("mixer",):
             shared = c.residual == "parallel_shared" and branch == "mlp"
             reads = c.norm_placement in ("pre", "sandwich") and not shared
             self.add_module(f"{branch}_norm", Norm(c, c.d_model) if reads else nn.Identity())
@@ -839,14 +1040,23 @@ class Block(nn.Module):
         mixed_BTD, stream, kept = self.mixer(read_BTD, stream, context, cached)
         if self.config.residual == "sequential":
             x_BTD = self._add(x_BTD, mixed_BTD, self.mixer_post_norm)
-            if self.mlp is not None:
-                x_BTD = self._add(x_BTD, self.mlp(self.mlp_norm(x_BTD)), self.mlp_post_norm)
+            if self.feeds:
+                mlp_BTD, stream = self._feed_forward(self.mlp_norm(x_BTD), stream, context)
+                x_BTD = self._add(x_BTD, mlp_BTD, self.mlp_post_norm)
         else:
-            assert self.mlp is not None
-            mlp_BTD = self.mlp(read_BTD if self.config.residual == "parallel_shared" else self.mlp_norm(x_BTD))
+            if self.config.residual == "parallel":
+                read_BTD = self.mlp_norm(x_BTD)
+            mlp_BTD, stream = self._feed_forward(read_BTD, stream, context)
             x_BTD = self._add(x_BTD, mixed_BTD, self.mixer_post_norm)
             x_BTD = self._add(x_BTD, mlp_BTD, self.mlp_post_norm)
         return stream._replace(x_BTD=x_BTD), kept
+
+    def _feed_forward(self, x_BTD: Tensor, stream: Stream, context: Context) -> tuple[Tensor, Stream]:
+        if self.mlp is not None:
+            return self.mlp(x_BTD), stream
+        assert self.moe is not None
+        y_BTD, penalty = self.moe(x_BTD, context.queries.segments_BT)
+        return y_BTD, stream._replace(penalty=penalty if stream.penalty is None else stream.penalty + penalty)
 
     def _add(self, x_BTD: Tensor, branch_BTD: Tensor, norm: nn.Module) -> Tensor:
         """Adds a branch to the stream, with the norm that stands behind it, if any."""
@@ -977,6 +1187,8 @@ class LmForCausalLM(PreTrainedModel, GenerationMixin):
             if segment_ids is not None:
                 labels = _within_documents(labels, segment_ids)
             loss = self.loss_function(logits_BTV, labels, vocab_size=self.config.vocab_size, **loss_options)
+            if self.training and stream.penalty is not None:
+                loss = loss + stream.penalty * _share(labels, context.queries.segments_BT, **loss_options)
         return CausalLMOutputWithPast(
             loss=loss,
             logits=logits_BTV,
@@ -1032,6 +1244,16 @@ def _within_documents(labels_BT: Tensor, segments_BT: Tensor) -> Tensor:
     """Leaves out what would be predicted from another document, and padding."""
     first_BT = F.pad(segments_BT[:, 1:] != segments_BT[:, :-1], (1, 0), value=True)
     return labels_BT.masked_fill(first_BT | (segments_BT == 0), -100)
+
+
+def _share(labels_BT: Tensor, segments_BT: Tensor, num_items_in_batch: Tensor | None = None, **_: Any) -> Tensor:
+    """Returns by what a sum over tokens is multiplied to stand beside a loss that is a mean over labels.
+
+    The mean is over `num_items_in_batch` where the batch is a part of a larger one.
+    """
+    counted = (labels_BT[:, 1:] != -100).sum()
+    of_all = 1.0 if num_items_in_batch is None else counted / num_items_in_batch
+    return of_all / (segments_BT != 0).sum().clamp(min=1)
 
 
 LmConfig.register_for_auto_class()
