@@ -15,7 +15,7 @@ from lm.convert import flat
 from lm.convert.pytorch import FAMILY, names
 from lm.convert.pytorch.modeling_lm import LmConfig, LmForCausalLM
 from lm.model import ahead
-from lm.model.config import Latent, ModelConfig, Recurrent, Rope
+from lm.model.config import Latent, ModelConfig, Moe, Recurrent, Rope
 from lm.model.decoder import Decoder
 from tests.model.architectures import parameters
 
@@ -154,6 +154,29 @@ _CHANGES: dict[str, dict[str, Any]] = {
     },
     "unscaled": {"norm": "rms", "norm_scale": "none", "n_kv_heads": 4},
 }
+_EXPERTS: dict[str, dict[str, Any]] = {
+    "mixtral": {"moe": Moe(4)},
+    "deepseek-v3": {
+        "n_layers": 3,
+        "moe": Moe(
+            8,
+            top_k=3,
+            d_ff=10,
+            shared_d_ff=12,
+            first_dense=1,
+            score="sigmoid",
+            weight_scale=2.5,
+            n_groups=4,
+            top_groups=2,
+            group_score="top2",
+            balance="bias",
+        ),
+    },
+    "qwen2-moe": {"moe": Moe(4, normalise=False, shared_d_ff=12, shared_gate=True, z_weight=0.1), "n_layers": 3},
+    "gpt-oss-moe": {"moe": Moe(4, router_bias=True), "mlp": "swiglu_clamped", "mlp_bias": True},
+    "gshard": {"moe": Moe((4, 0), top_k=1, normalise=False, capacity_factor=0.6), "mlp": "relu"},
+}
+EXPERTS = {name: dataclasses.replace(_BASE, **change) for name, change in _EXPERTS.items()}
 ARCHITECTURES = {name: dataclasses.replace(_BASE, **change) for name, change in _CHANGES.items()}
 
 

@@ -21,7 +21,7 @@ from lm.convert.hf import tokenizers as tokenizer_files
 from lm.infer import decode
 from lm.infer.sampling import Sampling
 from lm.model.config import ModelConfig
-from tests.convert.pytorch.samples import ARCHITECTURES, params
+from tests.convert.pytorch.samples import ARCHITECTURES, EXPERTS, params
 
 GEMMA, GPT2 = ARCHITECTURES["gemma2"], ARCHITECTURES["gpt2"]
 UNTIED = ARCHITECTURES["neox"]
@@ -124,6 +124,15 @@ def test_without_torch_the_card_says_that_nothing_was_checked(tmp_path: Path) ->
     made = pytorch.write(GPT2, params(GPT2), tmp_path / "out")
     assert "not checked: torch and transformers are not installed" in (tmp_path / "out" / "README.md").read_text()
     assert made.notes == ["parity with JAX: not checked: torch and transformers are not installed"]
+
+
+@pytest.mark.parametrize("name", ["gshard", "deepseek-v3"])
+def test_experts_are_exported_with_and_without_a_capacity(name: str, tmp_path: Path) -> None:
+    """With one, reading piece by piece is another computation, and the same on both sides."""
+    cfg = EXPERTS[name]
+    made = pytorch.write(cfg, params(cfg), tmp_path / "out")
+    assert "logits in float32 differ by at most" in made.notes[-1]
+    assert_same(pytorch.read(tmp_path / "out").params, params(cfg))
 
 
 def test_a_module_that_computes_something_else_is_not_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

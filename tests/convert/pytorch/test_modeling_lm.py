@@ -19,9 +19,13 @@ from lm.convert.pytorch.modeling_lm import ARCHITECTURE, LmConfig, LmForCausalLM
 from lm.model.config import ModelConfig
 from lm.model.decoder import Decoder
 from lm.model.roles import initialise
-from tests.convert.pytorch.samples import ARCHITECTURES, assert_close, jax_logits, jit, module, params, tokens
-from tests.model.architectures import draw
+from lm.train import routing
+from tests.convert.pytorch.samples import ARCHITECTURES, EXPERTS, assert_close, jax_logits, jit, module, params, tokens
+from tests.model.architectures import covering, draw
 
+FEW = covering(range(128))
+MORE = [seed for seed in range(96) if seed not in FEW[:12]]
+ROUTED = [pytest.param(cfg, id=name) for name, cfg in EXPERTS.items()]
 NAMED = [pytest.param(cfg, id=name) for name, cfg in ARCHITECTURES.items()]
 # A cache, padding and packing meet all kinds of positions and of values that layers share.
 VARIED = [
@@ -41,13 +45,13 @@ def test_the_defaults_are_those_of_the_config() -> None:
     assert {**written, **needed} == {**ARCHITECTURE, "auto_map": written["auto_map"]}
 
 
-@pytest.mark.parametrize("cfg", NAMED)
+@pytest.mark.parametrize("cfg", NAMED + ROUTED)
 def test_logits_are_those_of_the_jax_model(cfg: ModelConfig) -> None:
     x_BT = tokens(cfg, 2, 15)
     assert_close(module(cfg)(x_BT).logits, jax_logits(cfg, x_BT))
 
 
-@pytest.mark.parametrize("seed", [*range(12), *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(12, 96))])
+@pytest.mark.parametrize("seed", [*FEW[:12], *(pytest.param(seed, marks=pytest.mark.slow) for seed in MORE)])
 def test_logits_are_those_of_random_jax_models(seed: int) -> None:
     cfg = draw(seed)
     x_BT = tokens(cfg, 2, 15)
@@ -126,6 +130,38 @@ def test_gradients_are_those_of_the_jax_model(cfg: ModelConfig) -> None:
     for row in names.rows(cfg):
         (gradient,) = row.write([wanted[row.ours[0].name]])
         assert_close(found[row.theirs[0]].grad, gradient, 1e-4, least=1e-3 * largest)
+
+
+@pytest.mark.parametrize("name", ["qwen2-moe", "deepseek-v3"])
+def test_gradients_of_routers_are_those_of_the_jax_model(name: str) -> None:
+    """In training the loss holds what routers add, as a mean over tokens; also where the batch is part of another."""
+    cfg = EXPERTS[name]
+    x_BT, segments_BT = tokens(cfg, 2, 9), torch.tensor([[1] * 9, [0] * 3 + [1] * 6])
+    labels_BT = x_BT.masked_fill(segments_BT == 0, -100)
+    inputs = (jnp.asarray(x_BT.numpy()), jnp.asarray(segments_BT.numpy()))
+    counted_BT = (inputs[1][:, 1:] != 0) & (inputs[1][:, :-1] != 0)
+
+    def loss(p: Any) -> jax.Array:
+        output = Decoder(cfg).apply({"params": p}, *inputs, jnp.maximum(jnp.cumsum(inputs[1], axis=1) - 1, 0))
+        log_BTV = jax.nn.log_softmax(output.logits_BTV[:, :-1])
+        nats_BT = -jnp.take_along_axis(log_BTV, inputs[0][:, 1:, None], axis=-1)[..., 0]
+        return jnp.sum(nats_BT * counted_BT) / counted_BT.sum() + routing.penalty(cfg.moe, output.aux) / 15
+
+    value, gradients = jit(jax.value_and_grad(loss))(params(cfg))
+    wanted = flat.flatten(cfg, gradients)
+    model = module(cfg).train()
+    output = model(x_BT, segment_ids=segments_BT, labels=labels_BT)
+    output.loss.backward()
+    assert_close(output.loss, np.asarray(value))
+    found = dict(model.named_parameters())
+    for row in names.rows(cfg):
+        if not row.theirs[0].endswith("balance"):
+            (gradient,) = row.write([wanted[row.ours[0].name]])
+            assert_close(found[row.theirs[0]].grad, gradient, 1e-4, least=1e-3)
+    half = model(x_BT, segment_ids=segments_BT, labels=labels_BT, num_items_in_batch=torch.tensor(26)).loss
+    assert_close(half, (output.loss * 13 / 26).detach())
+    plain = model.eval()(x_BT, segment_ids=segments_BT, labels=labels_BT).loss
+    assert (plain < output.loss) == (name == "qwen2-moe"), "an evaluated loss is that of the next token alone"
 
 
 def test_training_lowers_the_loss() -> None:
