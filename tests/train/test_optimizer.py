@@ -95,6 +95,18 @@ def test_muon_moves_hidden_matrices_only(params: dict) -> None:
         assert np.all(rms < 1.2 * MUON_RMS)
 
 
+def test_muon_moves_matrices_that_stand_side_by_side_each_on_its_own() -> None:
+    """The blocks of a gate, in every layer, as if each were a gate of one block."""
+    ours = make("muon")
+    gates = {"kernel": jax.random.normal(jax.random.key(0), (2, 3, 4, 4))}
+    params = {"layers": {"block_0": {"mixer": {"input_gate": gates}}}}
+    alone = jax.tree.map(lambda a: a.reshape(6, 1, 4, 4), params)
+    update = jax.jit(lambda p: ours.update(jax.tree.map(jnp.sin, p), ours.init(p), p)[0])
+    together, apart = (jax.tree.leaves(update(p))[0] for p in (params, alone))
+    np.testing.assert_allclose(together, apart.reshape(2, 3, 4, 4), atol=1e-6)
+    assert np.abs(together - gates["kernel"]).max() > 1e-5
+
+
 def test_clipping_scales_down_to_the_limit_and_never_up() -> None:
     grads = {"a": jnp.asarray([3.0, 0.0]), "b": jnp.asarray([[4.0]])}
     norm = global_norm(grads)
