@@ -1,4 +1,4 @@
-"""A directory that is whole or absent: made beside its place, and put there by one rename."""
+"""A directory, or a file, that is whole or absent: made beside its place, and put there by one rename."""
 
 from __future__ import annotations
 
@@ -31,3 +31,23 @@ def whole_directory(path: Path, flag: str) -> Iterator[Path]:
         temporary.replace(path)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+@contextmanager
+def whole_file(path: Path, flag: str) -> Iterator[Path]:
+    """Yields a name to write to, whose file becomes `path` if nothing is raised and goes away otherwise.
+
+    `flag` is what named the path, for the message.
+
+    Raises:
+        UserError: something is there already.
+    """
+    if path.exists():
+        raise UserError(f"{flag}={path}: is there already; name a new file")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.absolute().with_name(f".{path.absolute().name}.{attempt_id()}.tmp")
+    try:
+        yield temporary
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)

@@ -3,6 +3,7 @@
 hf: a checkpoint of the family that fits the architecture, for transformers, vLLM and whatever reads their files.
 torch: any architecture, with a PyTorch module beside the weights that `trust_remote_code` loads; it is run beside the
 JAX model first, and how far the two are apart goes into the model card.
+gguf: one file for llama.cpp, where that computes such a model: --output=FILE.gguf.
 """
 
 from __future__ import annotations
@@ -30,10 +31,10 @@ def defaults() -> ConfigDict:
             "format": "hf",  # or torch: any architecture, as a PyTorch module
             "step": config_dict.placeholder(int),  # a checkpoint's step; the newest if unset
             "best": False,  # the checkpoint of the lowest validation loss
-            "dtype": "float32",  # of the weights; or bfloat16, float16
+            "dtype": "float32",  # of the weights; or bfloat16, float16; gguf: or q8_0
             "max_shard_bytes": 5_000_000_000,  # the most that one file of weights holds
             "tokenizer": True,  # write it too
-            "family": "",  # hf: such as llama, qwen3; "": the one it was imported from, or the first that fits
+            "family": "",  # hf, gguf: such as llama, qwen3; "": the one it was imported from, or the first that fits
         }
     )
 
@@ -50,7 +51,7 @@ def run(cfg: ConfigDict, workdir: Path | None) -> None:
         raise UserError("--output: not given; name the directory to write, such as --output=models/mine")
     if cfg.format not in _FORMATS:
         raise UserError(f"--format={cfg.format}: no such format; one of {', '.join(_FORMATS)}")
-    if cfg.family and cfg.format != "hf":
+    if cfg.family and cfg.format == "torch":
         raise UserError(f"--family={cfg.family}: --format={cfg.format} writes every model alike; leave it out")
     directory = Path(name)
     model = api.load(directory, step=cfg.step, best=cfg.best)
@@ -82,6 +83,27 @@ def _torch(cfg: ConfigDict, directory: Path, model: Model) -> hf.Exported:
     return pytorch.write(model.config, model.params, cfg.output, **_common(cfg, directory, model))
 
 
+def _gguf(cfg: ConfigDict, directory: Path, model: Model) -> hf.Exported:
+    from lm.common.errors import UserError
+    from lm.convert import gguf
+    from lm.train import run as runs
+
+    if cfg.max_shard_bytes != defaults().max_shard_bytes:
+        raise UserError(f"--max_shard_bytes={cfg.max_shard_bytes}: --format=gguf writes one file; leave it out")
+    if not cfg.output.endswith(".gguf"):
+        raise UserError(f"--output={cfg.output}: --format=gguf writes one file; name it, such as {cfg.output}.gguf")
+    return gguf.write(
+        model.config,
+        model.params,
+        cfg.output,
+        tokenizer_directory=directory / runs.TOKENIZER if cfg.tokenizer else None,
+        bos=model.bos,
+        family=cfg.family,
+        preferred=runs.read_facts(directory).get("imported", {}).get("family"),
+        dtype=cfg.dtype,
+    )
+
+
 def _common(cfg: ConfigDict, directory: Path, model: Model) -> dict[str, Any]:
     """Returns what the writers of all formats take alike."""
     from lm.train import run as runs
@@ -109,4 +131,4 @@ def _facts(directory: Path, model: Model) -> dict[str, str]:
     return facts
 
 
-_FORMATS: dict[str, Callable[..., Any]] = {"hf": _hf, "torch": _torch}
+_FORMATS: dict[str, Callable[..., Any]] = {"hf": _hf, "torch": _torch, "gguf": _gguf}

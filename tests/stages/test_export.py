@@ -134,3 +134,18 @@ def test_any_run_is_a_pytorch_module_that_comes_back_to_the_bit(
     assert back.config == there.config
     assert back.generate("The kite", temperature=0.0) == there.generate("The kite", temperature=0.0)
     assert "leave it out" in fails(capsys, "export", f"--run={run}", "--format=torch", "--family=llama", "--output=x")
+
+
+def test_a_trained_run_is_one_file_for_llama_cpp(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    gguf = pytest.importorskip("gguf")
+    out = tmp_path / "mine.gguf"
+    assert cli.main(["export", f"--run={run}", "--format=gguf", f"--output={out}", "--dtype=q8_0"]) == 0
+    assert "of q8_0 in 1 file" in capsys.readouterr().out
+    fields = gguf.GGUFReader(out).fields
+    assert fields["general.architecture"].contents() == "llama"
+    assert len(fields["tokenizer.ggml.tokens"].contents()) == lm.load(run).config.vocab_size
+    assert list(tmp_path.iterdir()) == [out]
+    into = ("export", f"--run={run}", "--format=gguf")
+    assert "is there already" in fails(capsys, *into, f"--output={out}")
+    assert "writes one file; name it" in fails(capsys, *into, f"--output={tmp_path / 'directory'}")
+    assert "writes one file; leave it out" in fails(capsys, *into, f"--output={out}", "--max_shard_bytes=5")

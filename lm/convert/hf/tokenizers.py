@@ -6,7 +6,7 @@ import json
 import math
 import random
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -122,7 +122,7 @@ def _verify(raw: dict[str, Any], tokenizer: Tokenizer) -> list[str]:
     library = Library.from_str(json.dumps(raw))
     library.encode_special_tokens = True
     ties = 0
-    texts = list(_samples(tokenizer))
+    texts = samples(tokenizer)
     for text in texts:
         theirs, ours = library.encode(text, add_special_tokens=False).ids, tokenizer.encode(text)
         if theirs == ours:
@@ -146,11 +146,11 @@ def _is_tie(model: dict[str, Any], theirs: list[int], ours: list[int]) -> bool:
     return math.isclose(*scores, rel_tol=1e-6)
 
 
-def _samples(tokenizer: Tokenizer) -> Iterator[str]:
-    yield from _AWKWARD
-    draw = random.Random(0)
-    for _ in range(_N_SAMPLES):
-        yield tokenizer.decode(draw.choices(range(tokenizer.vocab_size), k=_SAMPLE_TOKENS)).replace("\ufffd", "")
+def samples(tokenizer: Tokenizer) -> list[str]:
+    """Returns texts that two tokenizers may cut otherwise: awkward ones, and random runs of `tokenizer`'s tokens."""
+    draw, each = random.Random(0), range(tokenizer.vocab_size)
+    runs = [tokenizer.decode(draw.choices(each, k=_SAMPLE_TOKENS)).replace("\ufffd", "") for _ in range(_N_SAMPLES)]
+    return [*_AWKWARD, *runs]
 
 
 def _as_stored(payload: bytes, tokenizer: Tokenizer) -> dict[str, Any]:
