@@ -14,6 +14,7 @@ import textwrap
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import architecture_facts
 import curation_facts
 import jax
 import jax.numpy as jnp
@@ -304,5 +305,6 @@ FACTS: dict[str, Callable[[Run], Fact]] = {
     "questions.example": _question,
     "questions.table": _questions,
     **curation_facts.FACTS,
+    **architecture_facts.FACTS,
     "commands": lambda run: [[f"lm {name}", line.split(": lm ")[0]] for name, line in cli.stages().items()],
 }

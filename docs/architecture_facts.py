@@ -1,0 +1,45 @@
+"""Facts of the chapters on architectures and conversion: presets, and tables that a command measured.
+
+Tables that take minutes to measure are kept in `docs/tables`, each written by the command that its caption names.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+from run_view import Run
+
+from lm.model import cost, presets
+
+TABLES = Path(__file__).parent / "tables"
+SHOWN = (
+    "transformer-2017", "gpt2-124m", "llama2-7b", "llama3-8b", "mistral-7b", "qwen3-8b", "gemma3-1b",
+    "olmo2-7b", "phi-2", "smollm2-135m",
+)  # fmt: skip
+CONTEXTS = (4096, 8192)
+
+
+def _measured(name: str, run: Run) -> list[list[str]]:
+    """Returns the rows of a Markdown table, without its head."""
+    lines = (TABLES / f"{name}.md").read_text(encoding="utf-8").splitlines()
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines if line.startswith("|")]
+    return rows[2:]
+
+
+def _presets(run: Run) -> list[list[str]]:
+    rows = []
+    for name in SHOWN:
+        cfg = presets.get(name)
+        short, long = (cost.cache_bytes(cfg, slots) for slots in CONTEXTS)
+        shape = (cfg.n_layers, cfg.d_model, cfg.n_heads, (long - short) // (CONTEXTS[1] - CONTEXTS[0]))
+        rows.append([name, f"{cost.n_params(cfg):,}", *(f"{value:,}" for value in shape)])
+    return rows
+
+
+FACTS: dict[str, Callable[[Run], list[list[str]]]] = {
+    "attention.backends": partial(_measured, "attention"),
+    "hf.parity": partial(_measured, "hf_parity"),
+    "presets": _presets,
+}
