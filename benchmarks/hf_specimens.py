@@ -86,6 +86,7 @@ _DEEPSEEK = {
     "num_experts_per_tok": 3,
     "routed_scaling_factor": 1.5,
 }
+_EXPERTS = {"num_experts": 8, "num_experts_per_tok": 3, "moe_intermediate_size": 40}
 _HEADLESS = {"num_attention_heads": None, "num_key_value_heads": None}
 
 SPECIMENS: dict[str, Specimen] = {
@@ -143,6 +144,30 @@ SPECIMENS: dict[str, Specimen] = {
     "stablelm, parallel": Specimen("stablelm", {"layer_norm_eps": 3e-3, "use_parallel_residual": True}),
     "cohere": Specimen("cohere", {"layer_norm_eps": 3e-3, "logit_scale": 0.7}),
     "diffllama": Specimen("diffllama", {"rms_norm_eps": 3e-3, "attention_bias": True, "rope_parameters": _YARN}),
+    "mixtral": Specimen(
+        "mixtral",
+        {"rms_norm_eps": 3e-3, "sliding_window": 7, "head_dim": 24, "num_local_experts": 6, "num_experts_per_tok": 3}
+        | {"intermediate_size": 40},
+    ),
+    "qwen2_moe": Specimen(
+        "qwen2_moe",
+        {**_EXPERTS, "rms_norm_eps": 3e-3, "use_sliding_window": True, "sliding_window": 7, "max_window_layers": 4}
+        | {"shared_expert_intermediate_size": 56, "decoder_sparse_step": 2},
+    ),
+    "qwen3_moe": Specimen(
+        "qwen3_moe",
+        {**_EXPERTS, "rms_norm_eps": 3e-3, "head_dim": 24, "rope_parameters": _YARN}
+        | {"norm_topk_prob": True, "mlp_only_layers": [0, 1]},
+    ),
+    "olmoe": Specimen(
+        "olmoe",
+        {"rms_norm_eps": 3e-3, "num_experts": 8, "num_experts_per_tok": 3, "intermediate_size": 40},
+    ),
+    "gpt_oss": Specimen(
+        "gpt_oss",
+        {"rms_norm_eps": 3e-3, "head_dim": 24, "sliding_window": 7, "num_local_experts": 6, "num_experts_per_tok": 3}
+        | {"intermediate_size": 40, "rope_parameters": _YARN | {"truncate": False}},
+    ),
     "deepseek_v2": Specimen(
         "deepseek_v2",
         {**_DEEPSEEK, "rms_norm_eps": 3e-3, "q_lora_rank": 24, "rope_parameters": _YARN | _SPREAD}

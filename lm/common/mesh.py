@@ -114,4 +114,5 @@ def size(axis: str) -> int:
 def divides(mesh: Any, partition: PartitionSpec, shape: Sequence[int]) -> bool:
     """Says whether the devices along each dimension of a partition divide it."""
     names = [(entry,) if isinstance(entry, str) else entry or () for entry in partition]
-    return all(size % math.prod(mesh.shape[axis] for axis in axes) == 0 for size, axes in zip(shape, names, strict=True))
+    parts = [math.prod(mesh.shape[axis] for axis in axes) for axes in names]
+    return all(size % part == 0 for size, part in zip(shape, parts, strict=True))

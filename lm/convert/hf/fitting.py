@@ -73,9 +73,10 @@ def architecture(cfg: ModelConfig) -> Mapping[str, Any]:
     values |= _resolved_recurrence(cfg)
     if not any(layer.attends for layer in cfg.layers):
         values |= dict.fromkeys(("n_heads", "n_kv_heads", "head_width"), 0)
-    if all(layer.mlp == "none" for layer in cfg.layers):
+    if all(layer.mlp == "none" or layer.n_experts for layer in cfg.layers):
         values["d_ff"] = 0
     values["moe.d_ff"] = cfg.moe.d_ff or cfg.d_ff
+    values["moe.n_experts"], values["moe.first_dense"] = pattern([layer.n_experts for layer in cfg.layers]), 0
     values["moe.balance"] = "bias" if cfg.moe.balance == "bias" else "none"  # a loss acts in training alone
     return values
 

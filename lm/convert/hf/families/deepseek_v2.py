@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 
 from lm.convert.hf import rope
-from lm.convert.hf.codecs import Codec, Ours, by_head, copy, fused, halves, linear, reordered, stacked
+from lm.convert.hf.codecs import Ours, by_head, copy, fused, halves, linear, reordered
+from lm.convert.hf.families.experts import DENSE, EXPERTS, gated, routes
 from lm.convert.hf.families.llama import ENDS, NORMS, has_o_bias, has_qkv_bias, read_shape, write_shape
 from lm.convert.hf.settings import Settings
-from lm.convert.hf.table import Entry, Family, When
+from lm.convert.hf.table import Entry, Family
 from lm.model.config import Latent, Layer, ModelConfig, Moe
 
 NORM_EPSILON = 1e-6  # of the latents' norms, whatever `rms_norm_eps` says of the others'
@@ -40,16 +41,8 @@ def _has_latent_bias(cfg: ModelConfig, layer: Layer | None) -> bool:
     return cfg.latent.q_rank > 0 and cfg.qkv_bias
 
 
-def _is_dense(cfg: ModelConfig, layer: Layer | None) -> bool:
-    return layer is not None and not layer.n_experts
-
-
-def _routes(cfg: ModelConfig, layer: Layer | None) -> bool:
-    return layer is not None and layer.n_experts > 0
-
-
 def _is_balanced(cfg: ModelConfig, layer: Layer | None) -> bool:
-    return _routes(cfg, layer) and cfg.moe.balance == "bias"
+    return routes(cfg, layer) and cfg.moe.balance == "bias"
 
 
 _THEIRS, _OURS = "model.layers.{i}.self_attn.", "layers.{i}.mixer."
@@ -78,19 +71,10 @@ LATENT = (
 )
 
 
-def _gated(theirs: str, ours: str, how: Codec = linear, when: When = _routes) -> tuple[Entry, ...]:
-    """Returns the rows of a gated MLP, or of all experts'."""
-    return tuple(
-        Entry(f"model.layers.{{i}}.mlp.{theirs}{name}_proj.weight", f"layers.{{i}}.{ours}{name}.kernel", how, when)
-        for name in ("gate", "up", "down")
-    )
-
-
 FEED_FORWARD = (
-    *_gated("", "mlp.", when=_is_dense),
-    *_gated("experts.{e}.", "moe.expert_", stacked(linear)),
-    *_gated("shared_experts.", "moe.shared."),
-    Entry("model.layers.{i}.mlp.gate.weight", "layers.{i}.moe.router.kernel", when=_routes),
+    *DENSE,
+    *EXPERTS,
+    *gated("mlp.shared_experts.", "moe.shared."),
     Entry("model.layers.{i}.mlp.gate.e_score_correction_bias", "layers.{i}.moe.router.balance", copy, _is_balanced),
 )
 ENTRIES = (*ENDS, *NORMS, *LATENT, *FEED_FORWARD)
