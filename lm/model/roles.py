@@ -88,7 +88,6 @@ class Role:
             (of routers, which the training step sets and the optimizer leaves alone).
         residual: whether the output is added to the residual stream.
         decay: whether weight decay applies (matrices only, Loshchilov & Hutter, 2019).
-        lr_multiplier: factor on the learning rate.
         start: draws the initial values where they are not normal with `std`.
     """
 
@@ -98,7 +97,6 @@ class Role:
     members: int = 0
     residual: bool = False
     decay: bool = True
-    lr_multiplier: float = 1.0
     start: Start | None = None
 
     def std(self, shape: tuple[int, ...], cfg: ModelConfig) -> float:

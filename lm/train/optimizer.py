@@ -13,6 +13,7 @@ import jax.numpy as jnp
 
 from lm.common.errors import UserError
 from lm.model.roles import Role, is_stacked, path_names, role_of
+from lm.train.parametrization import matrix_multiplier
 from lm.train.schedule import Schedule
 
 # Quintic iteration whose slope at 0 is large; it drives every singular value into about [0.7, 1.2] in five rounds.
@@ -41,17 +42,19 @@ class Optimizer(NamedTuple):
     epsilon: float
     weight_decay: float
     muon_momentum: float
+    width_ratio: float = 1.0
 
     @classmethod
-    def from_config(cls, cfg: Any, schedule: Schedule) -> Optimizer:
-        """Takes the keys of `config.optimizer`.
+    def from_config(cls, cfg: Any, schedule: Schedule, width_ratio: float = 1.0) -> Optimizer:
+        """Takes the keys of `config.optimizer`, and under µP the width over that of the base.
 
         Raises:
             UserError: a name that is no optimizer.
         """
         if cfg.name not in ("adamw", "muon"):
             raise UserError(f"optimizer.name={cfg.name}: choose adamw or muon")
-        return cls(cfg.name, cfg.peak_lr, schedule, cfg.b1, cfg.b2, cfg.epsilon, cfg.weight_decay, cfg.muon_momentum)
+        betas = (cfg.b1, cfg.b2, cfg.epsilon)
+        return cls(cfg.name, cfg.peak_lr, schedule, *betas, cfg.weight_decay, cfg.muon_momentum, width_ratio)
 
     def uses_muon(self, role: Role) -> bool:
         """Says whether parameters of this role are updated by Muon: hidden matrices, when it is on."""
@@ -84,13 +87,18 @@ class Optimizer(NamedTuple):
                 direction, mu = self._muon(g, mu, role, stacked=is_stacked(names))
             else:
                 direction, mu, nu = self._adam(g, mu, nu, steps)
-            if role.decay:
+            direction = self._multiplier(role) * direction
+            if role.decay:  # by the learning rate alone, whatever the width
                 direction = direction + self.weight_decay * p
-            return p - lr * role.lr_multiplier * direction, mu, nu
+            return p - lr * direction, mu, nu
 
         triples = jax.tree_util.tree_map_with_path(leaf, grads, state.mu, state.nu, params)
         new_params, mu, nu = jax.tree.transpose(jax.tree.structure(params), jax.tree.structure((0, 0, 0)), triples)
         return new_params, OptimizerState(steps, mu, nu)
+
+    def _multiplier(self, role: Role) -> float:
+        """Returns the factor on what the gradient moves a parameter by."""
+        return matrix_multiplier(self.width_ratio, orthogonal=self.uses_muon(role)) if role.group == "matrix" else 1.0
 
     def _adam(self, g: Any, mu: Any, nu: Any, steps: jax.Array) -> tuple[Any, Any, Any]:
         """Adam's direction with bias correction (Kingma & Ba, 2015)."""

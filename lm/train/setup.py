@@ -24,6 +24,7 @@ from lm.model.config import ModelConfig
 from lm.train import run, sizing
 from lm.train.loop import Task
 from lm.train.optimizer import Optimizer
+from lm.train.parametrization import width_ratio
 from lm.train.schedule import BatchPlan, make_schedule
 from lm.train.state import abstract_state
 
@@ -115,7 +116,8 @@ def _make_parts(cfg: ConfigDict) -> tuple[Mesh, Optimizer, BatchPlan]:
                 f"train.batch_size={size} (at its smallest) is not a multiple of train.microbatches="
                 f"{train.microbatches} × mesh.data={mesh.shape['data']} × mesh.fsdp={mesh.shape['fsdp']}; change one"
             )
-    optimizer = Optimizer.from_config(cfg.optimizer, make_schedule(cfg.schedule, train.steps))
+    schedule = make_schedule(cfg.schedule, train.steps)
+    optimizer = Optimizer.from_config(cfg.optimizer, schedule, width_ratio(cfg.model))
     return mesh, optimizer, plan(cfg)
 
 

@@ -12,6 +12,7 @@ from typing import Any
 from lm.common.errors import UserError
 from lm.model import cost
 from lm.model.config import ModelConfig
+from lm.train import parametrization
 from lm.train.schedule import BatchPlan
 
 WIDTH_PER_LAYER = 64
@@ -36,7 +37,7 @@ def resolve_model(cfg: Any, vocab_size: int, dtype: str) -> tuple[ModelConfig, l
     """Fills the open keys of `config.model` in place and returns the architecture and what was derived.
 
     Raises:
-        UserError: neither the dial nor the shape is set, or a vocabulary smaller than the tokenizer's.
+        UserError: neither the dial nor the shape is set, a vocabulary smaller than the tokenizer's, or µP without base.
     """
     derived: list[Derived] = []
 
@@ -60,6 +61,10 @@ def resolve_model(cfg: Any, vocab_size: int, dtype: str) -> tuple[ModelConfig, l
     fill("d_ff", round_up(8 / 3 * cfg.d_model, FFN_MULTIPLE), "8/3 of the width for gated units (Shazeer, 2020)")
     fill("vocab_size", vocab_size, "the tokenizer's")
     fill("dtype", dtype, "fastest on this hardware (a TPU or GPU: bfloat16, a CPU: float32)")
+    for key, (value, source) in parametrization.forward_keys(cfg).items():
+        if cfg[key] == ModelConfig.__dataclass_fields__[key].default:
+            cfg[key] = value
+            derived.append(Derived(f"model.{key}", value, source))
     if cfg.vocab_size < vocab_size:
         raise UserError(f"model.vocab_size={cfg.vocab_size}: the tokenizer has {vocab_size}; use that or more")
     return ModelConfig.from_dict(cfg), derived
@@ -117,6 +122,8 @@ def resolve_training(cfg: Any, model: ModelConfig, devices: int = 1) -> list[Der
     fill(
         train, "batch_size", "train", round_up(0.2920 * flops**0.3271 / seq_len, unit), f"0.2920 C^0.3271 tokens, {law}"
     )
+    if cfg.model.parametrization == "mup" and cfg.optimizer.peak_lr is None:
+        raise UserError("optimizer.peak_lr: not set; model.parametrization=mup needs the one found at model.base_width")
     fill(cfg.optimizer, "peak_lr", "optimizer", float(f"{0.3118 * flops**-0.1250:.3g}"), f"0.3118 C^-0.1250, {law}")
     after = ", after the ramp" if train.ramp.steps else ""
     fill(train, "steps", "train", _steps(tokens / seq_len, train), f"tokens / (batch x sequence){after}")
