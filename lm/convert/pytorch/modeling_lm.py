@@ -812,14 +812,14 @@ class CausalConv(nn.Module):
             seen_BWC = x_BTC.new_zeros(b, before, channels)
         # Padding goes to the front, so that tokens stand beside those they follow.
         order_BS = F.pad(real(places).int(), (before, 0), value=1).argsort(dim=1, stable=True)
-        x_BSC = torch.cat([seen_BWC, x_BTC], dim=1).take_along_dim(order_BS[..., None], dim=1)
-        positions_BT = F.pad(places.positions_BT, (before, 0)).take_along_dim(order_BS, dim=1)[:, before:]
+        x_BSC = torch.cat([seen_BWC, x_BTC], dim=1).gather(1, order_BS[..., None].expand(-1, -1, channels))
+        positions_BT = F.pad(places.positions_BT, (before, 0)).gather(1, order_BS)[:, before:]
         y_BTC = self.bias
         for back in range(before + 1):
             tap_BTC = x_BSC[:, before - back : before - back + t] * self.kernel[before - back]
             y_BTC = y_BTC + tap_BTC.masked_fill(positions_BT[..., None] < back, 0.0)
         place_BT = (order_BS.argsort(dim=1)[:, before:] - before).clamp(min=0)
-        return y_BTC.take_along_dim(place_BT[..., None], dim=1), x_BSC[:, t:]
+        return y_BTC.gather(1, place_BT[..., None].expand_as(y_BTC)), x_BSC[:, t:]
 
 
 class RNN(nn.Module):
@@ -847,7 +847,7 @@ class RNN(nn.Module):
         into_BTGH = self.cell_in(x_BTD).float().unflatten(-1, self.state_bias.shape)
         kernel_HX = self.state_kernel.flatten(1)
         is_real_BT, begins_BT = real(context.queries)[..., None], begins(context.queries)[..., None]
-        state = cached or {name: into_BTGH.new_zeros(len(x_BTD), len(kernel_HX)) for name in self.states}
+        state = cached or {name: into_BTGH.new_zeros(x_BTD.shape[0], len(kernel_HX)) for name in self.states}
         h_BTH = []
         for t in range(x_BTD.shape[1]):
             state = {name: value.masked_fill(begins_BT[:, t], 0.0) for name, value in state.items()}
@@ -988,7 +988,7 @@ class SelectiveSSM(Recurrence):
         step_BTC, u_BTC = F.softplus(self.step(low_BTR).float()), u_BTC.float()
         rate_CN = -self.a_log.float().exp()
         if state_BCN is None:
-            state_BCN = rate_CN.new_zeros(len(u_BTC), *rate_CN.shape)
+            state_BCN = rate_CN.new_zeros(u_BTC.shape[0], *rate_CN.shape)
         y_BTC = []
         tokens = (step_BTC, u_BTC, write_BTN.float(), read_BTN.float(), *places)
         for step_BLC, u_BLC, write_BLN, read_BLN, *where in zip(*(a.split(self.chunk, 1) for a in tokens), strict=True):
