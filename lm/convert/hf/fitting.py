@@ -68,14 +68,16 @@ def architecture(cfg: ModelConfig) -> Mapping[str, Any]:
             values[key] = pattern([value[i % len(value)] for i in range(cfg.n_layers)])
     if all(math.isclose(cfg.attention_scale * math.sqrt(key_width(cfg, layer)), 1.0) for layer in cfg.layers):
         values["attention_scale"] = 0.0
-    values["latent.value_width"] = cfg.latent.value_width or cfg.head_width
+    if any(layer.mixer == "latent" for layer in cfg.layers):
+        values["latent.value_width"] = cfg.latent.value_width or cfg.head_width
     values["latent.norm_epsilon"] = cfg.latent.norm_epsilon or cfg.norm_epsilon
     values |= _resolved_recurrence(cfg)
     if not any(layer.attends for layer in cfg.layers):
         values |= dict.fromkeys(("n_heads", "n_kv_heads", "head_width"), 0)
     if all(layer.mlp == "none" or layer.n_experts for layer in cfg.layers):
         values["d_ff"] = 0
-    values["moe.d_ff"] = cfg.moe.d_ff or cfg.d_ff
+    if any(layer.n_experts for layer in cfg.layers):
+        values["moe.d_ff"] = cfg.moe.d_ff or cfg.d_ff
     values["moe.n_experts"], values["moe.first_dense"] = pattern([layer.n_experts for layer in cfg.layers]), 0
     values["moe.balance"] = "bias" if cfg.moe.balance == "bias" else "none"  # a loss acts in training alone
     return values

@@ -30,6 +30,23 @@ CONFIGS: dict[str, dict[str, Any]] = {
         "resid_pdrop": 0.1, "vocab_size": 50257, "summary_type": "cls_index", "bos_token_id": 50256,
         "task_specific_params": {"text-generation": {"do_sample": True, "max_length": 50}},
     },
+    "Mamba 130M": {
+        "model_type": "mamba", "conv_kernel": 4, "d_inner": 1536, "d_model": 768, "expand": 2, "fused_add_norm": True,
+        "hidden_act": "silu", "hidden_size": 768, "initializer_range": 0.1, "intermediate_size": 1536,
+        "layer_norm_epsilon": 1e-05, "n_layer": 24, "num_hidden_layers": 24, "pad_vocab_size_multiple": 8,
+        "rescale_prenorm_residual": False, "residual_in_fp32": True, "rms_norm": True, "ssm_cfg": {}, "state_size": 16,
+        "time_step_floor": 0.0001, "time_step_init_scheme": "random", "time_step_max": 0.1, "time_step_min": 0.001,
+        "time_step_rank": 48, "time_step_scale": 1.0, "use_bias": False, "use_conv_bias": True, "vocab_size": 50280,
+    },
+    "RecurrentGemma 2B": {
+        "model_type": "recurrent_gemma", "attention_bias": False, "attention_dropout": 0.0,
+        "attention_window_size": 2048, "block_types": ["recurrent", "recurrent", "attention"], "conv1d_width": 4,
+        "embeddings_scale_by_sqrt_dim": True, "final_w_init_variance_scale": 0.07692307692307693, "head_dim": 256,
+        "hidden_activation": "gelu_pytorch_tanh", "hidden_size": 2560, "intermediate_size": 15360,
+        "logits_soft_cap": 30.0, "lru_width": 2560, "num_attention_heads": 10, "num_hidden_layers": 26,
+        "num_key_value_heads": 1, "partial_rotary_factor": 0.5, "rms_norm_eps": 1e-06, "rope_theta": 10000.0,
+        "vocab_size": 256000, "w_init_variance_scale": 0.01,
+    },
     "Gemma 2B": {
         "model_type": "gemma", "attention_bias": False, "head_dim": 256, "hidden_act": "gelu", "hidden_size": 2048,
         "hidden_activation": None, "intermediate_size": 16384, "max_position_embeddings": 8192,
@@ -129,6 +146,8 @@ REFUSED: dict[str, tuple[str, dict[str, Any]]] = {
     "Phi-3 mini 4k": ("longrope", {"rope_scaling": {"type": "longrope", "long_factor": [2.0], "short_factor": [1.0]}}),
     "SmolLM3 3B": ("no_rope_layers", {"no_rope_layers": [1, 0]}),
     "Pythia 160M": ("hidden_act", {"hidden_act": "mish"}),
+    "Mamba 130M": ("use_conv_bias", {"use_conv_bias": False}),
+    "RecurrentGemma 2B": ("block_types", {"block_types": ["recurrent", "convolution"]}),
     "StableLM 2 1.6B": ("qk_layernorm", {"qk_layernorm": True}),
     "Command R": ("use_qk_norm", {"use_qk_norm": True}),
 }
@@ -179,6 +198,21 @@ def test_gemma_2_bounds_scores_where_its_file_is_silent_and_not_where_it_says_nu
     assert (silent.attention_softcap, silent.logit_softcap) == (50.0, 30.0)
     null = read(tmp_path, CONFIGS["Gemma 2 2B"] | dict.fromkeys(caps))
     assert (null.attention_softcap, null.logit_softcap) == (0.0, 0.0)
+
+
+def test_recurrent_gemma_attends_in_every_third_layer_and_rounds_the_scale_of_embeddings(tmp_path: Path) -> None:
+    cfg = read(tmp_path, CONFIGS["RecurrentGemma 2B"])
+    assert [layer.mixer for layer in cfg.layers[:6]] == ["linear", "linear", "attention"] * 2
+    assert cfg.embedding_scale == 50.5  # the root of 2560 is 50.596…; bfloat16 has 50.5 and 50.75 there
+
+
+def test_a_mamba_of_widths_that_stand_for_others_is_exported(tmp_path: Path) -> None:
+    """A model of one's own, whose heads and feed-forward units are nobody's, and whose sizes follow from its width."""
+    cfg = ModelConfig(11, 2, 4, 2, 32, 48, 8, 64, mixer="ssm", mlp="none", norm_epsilon=1e-5)
+    assert fitting.choose(cfg).model_type == "mamba"
+    params = random_params(cfg)
+    hf.write(cfg, params, tmp_path / "whole")
+    assert same(hf.read(tmp_path / "whole").params, params)
 
 
 def test_a_divisor_of_logits_comes_back_whole(tmp_path: Path) -> None:
