@@ -176,6 +176,49 @@ PHI4 = _keys(vocab_size=100_352, max_seq_len=16_384, norm_epsilon=1e-5, tie_embe
 SMOLLM2 = _keys(vocab_size=49_152, max_seq_len=8192, norm_epsilon=1e-5, rope={"theta": 100_000.0})
 SMOLLM3 = _keys(vocab_size=128_256, max_seq_len=65_536, position=("rope", "rope", "rope", "none"), rope={"theta": 5e6})
 
+# Jiang et al. (2024); Qwen Team (2025); OpenAI (2025)
+MIXTRAL = _keys(MISTRAL, rope={"theta": 1e6}, moe={"n_experts": 8, "top_k": 2})
+QWEN3_MOE = _keys(QWEN3, moe={"n_experts": 128, "top_k": 8, "d_ff": 768}, tie_embeddings=False)
+GPT_OSS = _keys(
+    vocab_size=201_088,
+    max_seq_len=131_072,
+    norm_epsilon=1e-5,
+    mlp="swiglu_clamped",
+    mlp_bias=True,
+    window=(128, 0),
+    qkv_bias=True,
+    o_bias=True,
+    attention_sinks=True,
+    rope={"theta": 150_000.0, "scaling": "yarn", "factor": 32.0, "original_len": 4096, "truncate": False},
+    tie_embeddings=False,
+)
+
+# DeepSeek-AI (2024): as YaRN stretches scores by a factor of its own, cosines and sines keep their length
+DEEPSEEK_V2 = _keys(
+    vocab_size=102_400,
+    max_seq_len=163_840,
+    mixer="latent",
+    moe={"n_experts": 64, "top_k": 6, "d_ff": 1408, "shared_d_ff": 2816, "first_dense": 1, "normalise": False},
+    latent={"kv_rank": 512, "rope_width": 64, "value_width": 128},
+    attention_scale=(1 + 0.1 * 0.707 * math.log(40)) ** 2 / math.sqrt(128 + 64),
+    rope={"scaling": "yarn", "factor": 40.0, "original_len": 4096, "attention_factor": 1.0},
+    tie_embeddings=False,
+)
+
+# Zaremba et al. (2014), with a residual connection around each layer; Gu & Dao (2023)
+LSTM = _keys(
+    vocab_size=10_000,
+    max_seq_len=35,
+    mixer="lstm",
+    mlp="none",
+    norm="none",
+    final_norm=False,
+    dropout=0.65,
+    tie_embeddings=False,
+    head_bias=True,
+)
+MAMBA = _keys(vocab_size=50_280, max_seq_len=2048, mixer="ssm", mlp="none", norm_epsilon=1e-5)
+
 PRESETS: dict[str, Keys] = {
     "transformer-2017": _shape(TRANSFORMER_2017, 6, 512, 8, 8, 2048),
     "gpt2-124m": _shape(GPT2, 12, 768, 12, 12, 3072),
@@ -226,4 +269,18 @@ PRESETS: dict[str, Keys] = {
     "smollm2-360m": _shape(SMOLLM2, 32, 960, 15, 5, 2560),
     "smollm2-1.7b": _shape(SMOLLM2, 24, 2048, 32, 32, 8192, rope={"theta": 130_000.0}),
     "smollm3-3b": _shape(SMOLLM3, 36, 2048, 16, 4, 11_008),
+    "mixtral-8x7b": _shape(MIXTRAL, 32, 4096, 32, 8, 14_336),
+    "mixtral-8x22b": _shape(MIXTRAL, 56, 6144, 48, 8, 16_384, max_seq_len=65_536),
+    "qwen3-30b-a3b": _shape(QWEN3_MOE, 48, 2048, 32, 4, 6144, head_width=128),
+    "gpt-oss-20b": _shape(
+        GPT_OSS, 24, 2880, 64, 8, 2880, head_width=64, moe={"n_experts": 32, "top_k": 4, "router_bias": True}
+    ),
+    "gpt-oss-120b": _shape(
+        GPT_OSS, 36, 2880, 64, 8, 2880, head_width=64, moe={"n_experts": 128, "top_k": 4, "router_bias": True}
+    ),
+    "deepseek-v2-lite": _shape(DEEPSEEK_V2, 27, 2048, 16, 16, 10_944),
+    "lstm": _shape(LSTM, 2, 1500, 1, 1, 1500),
+    "mamba-130m": _shape(MAMBA, 24, 768, 1, 1, 768),
+    "mamba-1.4b": _shape(MAMBA, 48, 2048, 1, 1, 2048),
+    "mamba-2.8b": _shape(MAMBA, 64, 2560, 1, 1, 2560),
 }

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
 
 from lm.common.errors import UserError
+from lm.convert.hf.families import FAMILIES
+from lm.convert.hf.settings import Settings
 from lm.model import cost, presets
 
 LLAMA_SHAPES = ("hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads", "num_key_value_heads")
@@ -50,6 +52,18 @@ def olmo2(count: int, *shape: int) -> Published:
 def smollm2(count: int, *shape: int) -> Published:
     return of(count, "Llama", *shape, vocab_size=49_152, tie_word_embeddings=True)
 
+
+def mamba(count: int, width: int, layers: int) -> Published:
+    return Published(count, "Mamba", {"hidden_size": width, "num_hidden_layers": layers, "vocab_size": 50_280})
+
+
+DEEPSEEK_V2_LITE = {
+    "vocab_size": 102_400, "moe_intermediate_size": 1408, "n_routed_experts": 64, "n_shared_experts": 2,
+    "num_experts_per_tok": 6, "first_k_dense_replace": 1, "q_lora_rank": None, "kv_lora_rank": 512,
+    "qk_nope_head_dim": 128, "qk_rope_head_dim": 64, "v_head_dim": 128,
+}  # fmt: skip
+
+QWEN3_30B = {"moe_intermediate_size": 768, "norm_topk_prob": True}
 
 PUBLISHED = {
     "gpt2-124m": gpt2(124_439_808),
@@ -100,6 +114,15 @@ PUBLISHED = {
     "smollm2-360m": smollm2(361_821_120, 960, 2560, 32, 15, 5),
     "smollm2-1.7b": smollm2(1_711_376_384, 2048, 8192, 24, 32, 32),
     "smollm3-3b": of(3_075_098_624, "SmolLM3", 2048, 11_008, 36, 16, 4, vocab_size=128_256),
+    "mixtral-8x7b": of(46_702_792_704, "Mixtral", 4096, 14_336, 32, 32, 8),
+    "mixtral-8x22b": of(140_620_634_112, "Mixtral", 6144, 16_384, 56, 48, 8),
+    "qwen3-30b-a3b": qwen(30_532_122_624, "Qwen3Moe", 2048, 6144, 48, 32, 4, head_dim=128, **QWEN3_30B),
+    "gpt-oss-20b": Published(20_914_757_184, "GptOss", {"num_hidden_layers": 24, "num_local_experts": 32}),
+    "gpt-oss-120b": Published(116_829_156_672, "GptOss", {}),
+    "deepseek-v2-lite": of(15_706_484_224, "DeepseekV2", 2048, 10_944, 27, 16, 16, **DEEPSEEK_V2_LITE),
+    "mamba-130m": mamba(129_135_360, 768, 24),
+    "mamba-1.4b": mamba(1_372_178_432, 2048, 48),
+    "mamba-2.8b": mamba(2_768_345_600, 2560, 64),
 }
 
 
@@ -120,8 +143,22 @@ def test_parameters_are_those_of_hugging_faces_class(name: str) -> None:
     assert sum(parameter.numel() for parameter in model.parameters()) == published.count
 
 
+# Numbers of a model card that the class's defaults, and so the configs above, are not to be asked for.
+OF_THE_CARD = ("max_seq_len", "norm_epsilon", "rope", "window", "attention_scale", "recurrent")
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_the_architecture_is_what_an_import_of_their_config_makes(name: str) -> None:
+    transformers = pytest.importorskip("transformers")
+    published = PUBLISHED[name]
+    config = getattr(transformers, f"{published.kind}Config")(**published.config)
+    family = next(family for family in FAMILIES if family.model_type == config.model_type)
+    theirs, ours = family.read_config(Settings(config.to_dict())), presets.get(name)
+    assert ours == replace(theirs, **{key: getattr(ours, key) for key in OF_THE_CARD})
+
+
 def test_every_preset_is_checked() -> None:
-    ours = {"transformer-2017"}  # no weights were ever published
+    ours = {"transformer-2017", "lstm"}  # no weights were ever published
     assert set(presets.names()) == PUBLISHED.keys() | ours
 
 
@@ -129,6 +166,24 @@ def test_the_transformer_of_2017_by_hand() -> None:
     """Six layers of attention without biases, two layers with, and two norms, over one table."""
     attention, feed_forward, norms = 4 * 512 * 512, 2 * 512 * 2048 + 2048 + 512, 2 * 2 * 512
     assert cost.n_params(presets.get("transformer-2017")) == 37_000 * 512 + 6 * (attention + feed_forward + norms)
+
+
+def test_the_lstm_by_hand() -> None:
+    """Two layers of four gates that read the input and the state, with a bias for each, between table and head."""
+    layer = 2 * (4 * 1500 * 1500 + 4 * 1500)
+    assert cost.n_params(presets.get("lstm")) == 10_000 * 1500 + 2 * layer + 10_000 * 1500 + 10_000
+
+
+@pytest.mark.parametrize(
+    ("name", "active"),
+    [
+        ("mixtral-8x7b", 12.9e9),
+        ("qwen3-30b-a3b", 3.3e9),
+        ("gpt-oss-20b", 3.6e9 + 201_088 * 2880),  # whose card leaves the input's table out
+    ],
+)
+def test_experts_that_a_token_does_not_meet_are_not_active(name: str, active: float) -> None:
+    assert cost.n_active_params(presets.get(name)) == pytest.approx(active, rel=0.02)
 
 
 def test_an_unknown_name_is_refused_with_the_nearest() -> None:
