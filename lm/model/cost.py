@@ -12,9 +12,10 @@ from typing import Any
 import jax
 
 from lm.model import cache, decoder
-from lm.model.config import Layer, ModelConfig, key_width, recurrent_width, value_width
+from lm.model.config import Layer, ModelConfig
 from lm.model.mixers import MIXERS
 from lm.model.roles import axes_of, path_names, role_of
+from lm.model.widths import key_width, recurrent_width, value_width
 
 
 def parameter_shapes(cfg: ModelConfig) -> Any:

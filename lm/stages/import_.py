@@ -7,7 +7,7 @@ What `lm export --format=torch` wrote comes back too, to the bit.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Any
+from typing import TYPE_CHECKING, Any
 
 from ml_collections import ConfigDict, config_dict
 

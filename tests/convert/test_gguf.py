@@ -27,8 +27,9 @@ from lm.convert.hf import families
 from lm.data import tokenizer as tokenizers
 from lm.data.tokenizer import imported
 from lm.model import rope
-from lm.model.config import ModelConfig, Rope, rotary_width
+from lm.model.config import ModelConfig, Rope
 from lm.model.decoder import Decoder
+from lm.model.widths import rotary_width
 from tests.convert.hf.conftest import random_params
 
 library = pytest.importorskip("gguf")

@@ -148,7 +148,13 @@ module = importlib.util.module_from_spec(spec); spec.loader.exec_module(module)
 print(json.dumps([module.run(sizes, dropout=dropout) for sizes, dropout in json.loads(sys.argv[2])]))
 """
 CUBE = {"data": 2, "fsdp": 2, "tensor": 2}
-MESHES = [({"data": 8}, 0.0), ({"data": 4, "fsdp": 2}, DROPOUT), ({"fsdp": 4, "tensor": 2}, 0.0), (CUBE, DROPOUT), ({"context": 4, "data": 2}, 0.0)]
+MESHES = [
+    ({"data": 8}, 0.0),
+    ({"data": 4, "fsdp": 2}, DROPOUT),
+    ({"fsdp": 4, "tensor": 2}, 0.0),
+    (CUBE, DROPOUT),
+    ({"context": 4, "data": 2}, 0.0),
+]
 
 
 def test_sharded_equals_single() -> None:

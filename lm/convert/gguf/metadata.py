@@ -10,7 +10,8 @@ import numpy as np
 from lm.convert.gguf.architectures import Architecture
 from lm.convert.hf.families.parts import scale_of
 from lm.model import rope
-from lm.model.config import ModelConfig, Rope, rotary_width
+from lm.model.config import ModelConfig, Rope
+from lm.model.widths import rotary_width
 
 
 def add(writer: Any, cfg: ModelConfig, architecture: Architecture) -> None:

@@ -16,7 +16,8 @@ from typing import NamedTuple
 import numpy as np
 
 from lm.common.errors import UserError
-from lm.model.config import ModelConfig, rotary_width
+from lm.model.config import ModelConfig
+from lm.model.widths import rotary_width
 
 Shape = tuple[int, ...]
 Arrays = list[np.ndarray]

@@ -12,7 +12,8 @@ from lm.common.errors import UserError
 from lm.convert.hf import families
 from lm.convert.hf.settings import Settings
 from lm.convert.hf.table import Family
-from lm.model.config import PER_LAYER, ModelConfig, key_width, pattern, recurrent_blocks, recurrent_width, step_rank
+from lm.model.config import PER_LAYER, ModelConfig, pattern
+from lm.model.widths import key_width, recurrent_blocks, recurrent_width, step_rank
 
 # How a model is computed or trained, not what it is.
 COMPUTED = (

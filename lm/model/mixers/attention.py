@@ -14,11 +14,12 @@ import jax.numpy as jnp
 from lm.common.mesh import constrain
 from lm.model import rope
 from lm.model.attention import Places, Scores, attend
-from lm.model.config import Layer, ModelConfig, key_width, rotary_width
+from lm.model.config import Layer, ModelConfig
 from lm.model.context import Context, MixerCache, Stream
 from lm.model.linear import Linear
 from lm.model.norms import Norm
 from lm.model.roles import initialise
+from lm.model.widths import key_width, rotary_width
 
 
 class Attending(nn.Module):

@@ -13,12 +13,13 @@ import jax.numpy as jnp
 from lm.common.mesh import constrain
 from lm.model import rope
 from lm.model.attention import Places, attend
-from lm.model.config import ModelConfig, key_width, value_width
+from lm.model.config import ModelConfig
 from lm.model.context import Context, MixerCache, Stream
 from lm.model.linear import Linear
 from lm.model.mixers.attention import Attending, extend
 from lm.model.norms import Norm
 from lm.model.roles import initialise
+from lm.model.widths import key_width, value_width
 
 
 class Unfold(nn.Module):

@@ -11,13 +11,14 @@ import jax.numpy as jnp
 
 from lm.common.mesh import constrain
 from lm.model.attention import Places
-from lm.model.config import Layer, ModelConfig, recurrent_blocks, recurrent_width
+from lm.model.config import Layer, ModelConfig
 from lm.model.context import Context, MixerCache, Stream
 from lm.model.linear import Linear
 from lm.model.mixers.conv import CausalConv
 from lm.model.mixers.recurrent import accumulate, begins, beside
 from lm.model.mlp import gelu_tanh
 from lm.model.roles import initialise
+from lm.model.widths import recurrent_blocks, recurrent_width
 
 SHARPNESS = 8.0  # the exponent c of the paper: how far an open gate can shorten the memory
 LEAST = 1e-30  # under a root whose slope at 0 is infinite

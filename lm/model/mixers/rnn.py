@@ -11,11 +11,12 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from lm.model.config import Layer, ModelConfig, recurrent_width
+from lm.model.config import Layer, ModelConfig
 from lm.model.context import Context, MixerCache, Stream
 from lm.model.linear import Linear
 from lm.model.mixers.recurrent import begins, real
 from lm.model.roles import initialise
+from lm.model.widths import recurrent_width
 
 State = dict[str, jax.Array]
 

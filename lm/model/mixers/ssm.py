@@ -11,12 +11,13 @@ import jax.numpy as jnp
 
 from lm.common.mesh import constrain
 from lm.model.attention import Places
-from lm.model.config import Layer, ModelConfig, recurrent_width, step_rank
+from lm.model.config import Layer, ModelConfig
 from lm.model.context import Context, MixerCache, Stream
 from lm.model.linear import Linear
 from lm.model.mixers.conv import CausalConv
 from lm.model.mixers.recurrent import accumulate
 from lm.model.roles import initialise
+from lm.model.widths import recurrent_width, step_rank
 
 CHUNK = 64  # states of so many tokens, [B, L, C, N], are in memory at once
 
@@ -24,8 +25,8 @@ CHUNK = 64  # states of so many tokens, [B, L, C, N], are in memory at once
 class SelectiveSSM(nn.Module):
     """out(silu(gate(x)) · SSM(silu(conv(in(x))))) of Gu & Dao (2023).
 
-    Each channel x has a state of N numbers, h_t = exp(Δ_t A) · h_(t-1) + Δ_t B_t x_t, of which C_t · h_t + D x_t is read;
-    Δ, B and C are maps of the token.
+    Each channel x has a state of N numbers, h_t = exp(Δ_t A) · h_(t-1) + Δ_t B_t x_t, of which C_t · h_t + D x_t is
+    read; Δ, B and C are maps of the token.
     """
 
     cfg: ModelConfig

@@ -16,10 +16,11 @@ from lm.common.errors import UserError
 from lm.model import cache, cost, rope
 from lm.model.attention import Places
 from lm.model.cache import Cache
-from lm.model.config import ModelConfig, rotary_width
+from lm.model.config import ModelConfig
 from lm.model.context import Context, Stream
 from lm.model.decoder import Decoder, Output
 from lm.model.mixers.differential import Differential
+from lm.model.widths import rotary_width
 
 SHAPE: dict[str, Any] = {
     "vocab_size": 31, "n_layers": 2, "n_heads": 4, "n_kv_heads": 2, "d_model": 12, "d_ff": 16, "head_width": 4,

@@ -9,7 +9,8 @@ from lm.convert.hf.families.llama import has_head
 from lm.convert.hf.families.parts import biased
 from lm.convert.hf.settings import Settings
 from lm.convert.hf.table import Entry, Family
-from lm.model.config import Layer, ModelConfig, Recurrent, recurrent_width, step_rank
+from lm.model.config import Layer, ModelConfig, Recurrent
+from lm.model.widths import recurrent_width, step_rank
 
 _LAYER, _OURS = "backbone.layers.{i}.mixer", "layers.{i}.mixer"
 _IN = (f"{_OURS}.recurrent_in", f"{_OURS}.recurrent_gate")

@@ -14,7 +14,8 @@ from lm.convert.hf.families.llama import has_head, has_qkv_bias
 from lm.convert.hf.families.parts import biased
 from lm.convert.hf.settings import Settings
 from lm.convert.hf.table import Entry, Family, When
-from lm.model.config import Layer, Mixer, ModelConfig, Recurrent, pattern, recurrent_blocks, recurrent_width
+from lm.model.config import Layer, Mixer, ModelConfig, Recurrent, pattern
+from lm.model.widths import recurrent_blocks, recurrent_width
 
 _LAYER, _OURS = "model.layers.{i}.temporal_block", "layers.{i}.mixer"
 KINDS: dict[str, Mixer] = {"recurrent": "linear", "attention": "attention"}
