@@ -136,7 +136,7 @@ def test_every_routing_matches_its_oracle(name: str) -> None:
     assert reported["dropped"] > 0 or not cfg.moe.capacity_factor
 
 
-@pytest.mark.parametrize("name", ["gpt-oss", "deepseek-v3", "capacity"])
+@pytest.mark.parametrize("name", ["gpt-oss", "capacity"])
 def test_gradients_are_those_of_differences(name: str) -> None:
     """Of output, balance loss and z-loss, along random directions of parameters and input."""
     cfg = variant(name)
@@ -155,8 +155,6 @@ def test_gradients_are_those_of_differences(name: str) -> None:
     for seed in range(3):
         keys = jax.random.split(jax.random.key(seed), len(leaves))
         way = structure.unflatten([jax.random.normal(k, a.shape) for k, a in zip(keys, leaves, strict=True)])
-        if cfg.moe.balance == "bias":  # decides the choice alone, which has no slope
-            way[0]["router"]["balance"] *= 0.0
         step = 1e-4
         ahead, behind = (loss(jax.tree.map(lambda a, w, s=s: a + s * w, at, way)) for s in (step, -step))
         slope = sum(jnp.vdot(g, w) for g, w in zip(jax.tree.leaves(gradient), jax.tree.leaves(way), strict=True))
@@ -203,7 +201,7 @@ def read(cfg: ModelConfig, params: dict, x_BT: jax.Array, positions_BT: jax.Arra
     return Decoder(cfg).apply({"params": params}, x_BT, positions_BT=positions_BT, cache=state)
 
 
-@pytest.mark.parametrize("name", ["qwen2-moe", "deepseek-v3", "gpt-oss"])
+@pytest.mark.parametrize("name", ["qwen2-moe", "deepseek-v3"])
 def test_dropless_rows_know_nothing_of_their_batch(name: str) -> None:
     """Cached equals full, packed equals unpacked, a row in a batch equals the row alone, padding is unseen."""
     cfg = replace(variant(name), n_layers=1)
@@ -233,7 +231,7 @@ def test_a_capacity_drops_later_tokens_first_and_padding_takes_none() -> None:
     module, params, _, _ = layer_of(cfg)
     x_BTD = jnp.broadcast_to(jax.random.normal(jax.random.key(3), (16,)), (2, 12, 16))
     segments_BT = jnp.asarray([[0] * 4 + [1] * 8, [1] * 12])
-    y_BTD, aux = module.apply({"params": params}, x_BTD, segments_BT)
+    y_BTD, aux = jax.jit(module.apply)({"params": params}, x_BTD, segments_BT)
     size = capacity(cfg, 8, 12)
     assert size == 3
     served = np.abs(y_BTD).max(axis=-1) > 0
@@ -246,11 +244,11 @@ def test_even_routing_has_a_balance_loss_of_one_and_any_other_more() -> None:
     """E/K Σ f P: 1 where scores are even, at most E/K where all go to the same."""
     cfg = replace(CFG, moe=Moe(8, top_k=2))
     module, params, x_BTD, segments_BT = layer_of(cfg)
-    n = int((segments_BT != 0).sum())
+    n, apply = int((segments_BT != 0).sum()), jax.jit(module.apply)
 
     def balance(kernel_DE: jax.Array, x_BTD: jax.Array = x_BTD) -> float:
         changed = {**params, "router": {"kernel": kernel_DE}}
-        return float(module.apply({"params": changed}, x_BTD, segments_BT)[1]["balance"]) / n
+        return float(apply({"params": changed}, x_BTD, segments_BT)[1]["balance"]) / n
 
     assert balance(jnp.zeros((16, 8))) == pytest.approx(1.0)
     collapsed = jnp.zeros((16, 8)).at[:, 0].set(100.0)
@@ -292,19 +290,18 @@ def test_leading_layers_stay_dense_and_a_pattern_alternates() -> None:
 
 
 def test_scanned_and_recomputed_equal_unrolled() -> None:
-    cfg = replace(CFG, n_layers=4, moe=Moe(8, first_dense=1))
+    cfg = replace(CFG, n_layers=3, moe=Moe(8, first_dense=1))
     params, x_BT = architectures.parameters(cfg), tokens((2, 9))
 
     def loss(params: dict, cfg: ModelConfig) -> jax.Array:
         output = Decoder(cfg).apply({"params": params}, x_BT)
         return jnp.mean(jnp.square(output.logits_BTV)) + jnp.sum(output.aux["block_0"]["balance"])
 
-    plain, *others = (
+    plain, other = (
         jax.jit(jax.value_and_grad(loss), static_argnums=1)(params, replace(cfg, **change))
-        for change in ({}, {"scan_layers": False}, {"remat": "block"}, {"remat": "dots"})
+        for change in ({}, {"scan_layers": False, "remat": "block"})
     )
-    for other in others:
-        jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5), plain, other)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5), plain, other)
 
 
 CHANGES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
@@ -396,12 +393,14 @@ def test_costs_count_the_experts_in_use() -> None:
 
 def test_initial_parameters_train() -> None:
     """At the start too, all parameters but unused experts have a gradient."""
-    params = decoder.init(CFG, jax.random.key(0))
-    x_BT = tokens((8, 32))
+    cfg = replace(CFG, n_layers=1)
+    params = jax.jit(decoder.init, static_argnums=0)(cfg, jax.random.key(0))
+    x_BT = tokens((4, 32))
 
+    @jax.jit
     def loss(params: dict) -> jax.Array:
-        return jnp.mean(nn.log_softmax(logits(CFG, params, x_BT))[..., 0])
+        return jnp.mean(nn.log_softmax(logits(cfg, params, x_BT))[..., 0])
 
-    for leaf in jax.tree.leaves(jax.grad(loss)(params)):
+    for leaf in jax.tree.leaves(jax.jit(jax.grad(loss))(params)):
         assert np.all(np.isfinite(leaf))
         assert np.abs(leaf).max() > 0

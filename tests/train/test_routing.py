@@ -23,9 +23,9 @@ from lm.train.defaults import pretrain
 from lm.train.optimizer import Optimizer
 from lm.train.schedule import cosine
 from lm.train.state import TrainState, init_state
-from lm.train.step import loss_sums, make_step, place
+from lm.train.step import make_step, place
 
-CFG = ModelConfig(32, 1, 2, 2, 16, 16, 8, 16, moe=Moe(8))
+CFG = ModelConfig(32, 1, 2, 2, 16, 16, 8, 16, mlp_bias=True, moe=Moe(8))
 ALL = Moe(8, shared_d_ff=16, z_weight=1e-3, balance_weight=0.05)
 
 
@@ -86,14 +86,13 @@ def test_micro_batches_change_nothing(moe: Moe) -> None:
         assert other == pytest.approx(one, rel=2e-4)
 
 
-@pytest.mark.parametrize(
-    "change", [{"balance_weight": 1.0}, {"z_weight": 0.5}, {"balance": "none", "balance_weight": 0.01}]
-)
-def test_each_weight_changes_the_gradient_and_not_the_loss(change: dict[str, Any]) -> None:
+def test_weights_change_the_gradient_and_not_the_loss() -> None:
     """The first step's loss is plain cross-entropy; what is learned from it is not the same."""
-    (one, *_), (other, *_) = whole(replace(CFG, moe=ALL)), whole(replace(CFG, moe=replace(ALL, **change)))
+    (one, *_), (other, *_) = (
+        whole(replace(CFG, moe=moe)) for moe in (ALL, replace(ALL, balance_weight=1.0, z_weight=0.5))
+    )
     assert other["train/loss"] == one["train/loss"]
-    assert abs(other["train/grad_norm"] / one["train/grad_norm"] - 1) > 1e-5
+    assert abs(other["train/grad_norm"] / one["train/grad_norm"] - 1) > 1e-3
 
 
 def test_metrics_are_by_token_and_layer() -> None:
@@ -113,6 +112,7 @@ def test_metrics_are_by_token_and_layer() -> None:
         "train/moe_dropped": 0.25,
     }
     assert float(routing.penalty(Moe(4, balance_weight=0.5, z_weight=2.0), reports)) == 0.5 * 12 + 2 * 3
+    assert float(routing.penalty(Moe(4, balance="none", z_weight=2.0), reports)) == 2 * 3
     assert routing.metrics({}, jnp.asarray(4)) == {}
     assert float(routing.penalty(Moe(), {})) == 0.0
 
@@ -146,40 +146,28 @@ def test_loads_even_out(moe: Moe, peak_lr: float) -> None:
     assert found[-1]["train/moe_load"] < 1.7
 
 
-@pytest.mark.parametrize("name", ["adamw", "muon"])
-def test_training_learns(name: str) -> None:
-    """One batch is learned by heart, with both optimizers."""
-    _, found = run(replace(CFG, moe=replace(ALL, first_dense=1), n_layers=2), 40, name=name)
+def test_training_learns() -> None:
+    """One batch is learned by heart, with Muon on every expert's matrices."""
+    _, found = run(replace(CFG, moe=replace(ALL, first_dense=1), n_layers=2), 40, name="muon")
     assert found[-1]["train/loss"] < 0.6 * found[0]["train/loss"]
-
-
-def test_evaluation_is_plain_cross_entropy() -> None:
-    """The sums that evaluation and training share hold the routers' losses apart."""
-    state, _ = run(replace(CFG, moe=ALL), 1)
-    rows = {key: jnp.asarray(value) for key, value in batch().items()}
-    sums = [
-        loss_sums(replace(CFG, moe=replace(ALL, **keys)), state.params, rows, None) for keys in ({}, {"z_weight": 1.0})
-    ]
-    assert sums[0].nats == sums[1].nats
-    assert float(sums[0].reports["block_0"]["z"].sum()) > 0
 
 
 SHARDED = """
 import importlib.util, json, sys
 spec = importlib.util.spec_from_file_location("test_routing", sys.argv[1])
 module = importlib.util.module_from_spec(spec); spec.loader.exec_module(module)
-for name, moe in module.SPLIT.items():
-    for sizes in module.MESHES:
-        state, found = module.run(module.replace(module.CFG, moe=moe, mlp_bias=True), 3, sizes=sizes)
+for name, (moe, meshes) in module.SPLIT.items():
+    for sizes in meshes:
+        state, found = module.run(module.replace(module.CFG, moe=moe), 3, sizes=sizes)
         kernel = state.params["layers"]["block_0"]["moe"]["expert_up"]["kernel"]
         print(json.dumps([name, sizes, found, list(kernel.addressable_shards[0].data.shape)]))
 """
-SPLIT = {
-    "dropless": Moe(8, shared_d_ff=16, z_weight=1e-3, balance_weight=0.05),
-    "bias": Moe(8, balance="bias", balance_rate=0.05),
-    "capacity": Moe(8, capacity_factor=0.75),
+CUBE = {"fsdp": 2, "tensor": 2, "expert": 2}
+SPLIT: dict[str, tuple[Moe, list[dict[str, int]]]] = {
+    "dropless": (ALL, [{"data": 8}, {"data": 2, "expert": 4}, CUBE]),
+    "bias": (Moe(8, balance="bias", balance_rate=0.05), [{"data": 2, "expert": 4}]),
+    "capacity": (Moe(8, capacity_factor=0.75), [CUBE]),
 }
-MESHES = [{"data": 8}, {"data": 2, "expert": 4}, {"fsdp": 2, "tensor": 2, "expert": 2}]
 
 
 def test_sharded_equals_single() -> None:
@@ -193,9 +181,9 @@ def test_sharded_equals_single() -> None:
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    single = {name: run(replace(CFG, moe=moe, mlp_bias=True), 3)[1] for name, moe in SPLIT.items()}
+    single = {name: whole(replace(CFG, moe=moe)) for name, (moe, _) in SPLIT.items()}
     lines = [json.loads(line) for line in done.stdout.splitlines()]
-    assert len(lines) == len(SPLIT) * len(MESHES)
+    assert [line[:2] for line in lines] == [[name, sizes] for name, (_, some) in SPLIT.items() for sizes in some]
     for name, sizes, found, shape in lines:
         for one, other in zip(single[name], found, strict=True):
             assert other == pytest.approx(one, rel=5e-4), (name, sizes)
