@@ -51,7 +51,7 @@ NUMBERS: dict[str, tuple[Any, ...]] = {
     "rope.theta": (10_000.0, 100.0),
     "rope.fraction": (1.0, 0.5),
     "rope.factor": (1.0, 2.0, 4.0),
-    "rope.original_len": (0, 8, 16),
+    "rope.original_len": (0, 64, 2048),
     "rope.low_frequency_factor": (1.0, 0.5),
     "rope.high_frequency_factor": (4.0, 3.0),
     "rope.beta_fast": (32.0, 2.0),
