@@ -60,8 +60,8 @@ def resolve(cfg: ConfigDict, vocab_size: int, workdir: Path) -> tuple[ModelConfi
     if cfg.model.dtype is None and (workdir / run.CONFIG).is_file():
         cfg.model.dtype = run.read_config(workdir)["model"]["dtype"]
     model, derived = sizing.resolve_model(cfg.model, vocab_size, hardware.compute_dtype())
-    shape = meshes.make_mesh(cfg.mesh).shape
-    return model, derived + sizing.resolve_training(cfg, model, shape["data"] * shape["fsdp"])
+    rows = meshes.batch_parts(meshes.make_mesh(cfg.mesh))
+    return model, derived + sizing.resolve_training(cfg, model, rows)
 
 
 # (lowest, whether it is allowed itself, highest allowed) of numbers that have limits; unset keys pass.
@@ -109,12 +109,13 @@ def _make_parts(cfg: ConfigDict) -> tuple[Mesh, Optimizer, BatchPlan]:
     support.check_hardware(cfg.model.attention_backend, jax.default_backend())
     if mesh.shape["context"] > 1:
         support.check(cfg.model.attention_backend, ["context"], cfg.model.dtype)
-    split = mesh.shape["data"] * mesh.shape["fsdp"]
     for size in {train.batch_size, train.ramp.batch_size} - {0}:
-        if size % (train.microbatches * split):
+        if size % (train.microbatches * meshes.batch_parts(mesh)):
+            expert = f" × mesh.expert={mesh.shape['expert']}" if mesh.shape["expert"] > 1 else ""
             raise UserError(
                 f"train.batch_size={size} (at its smallest) is not a multiple of train.microbatches="
-                f"{train.microbatches} × mesh.data={mesh.shape['data']} × mesh.fsdp={mesh.shape['fsdp']}; change one"
+                f"{train.microbatches} × mesh.data={mesh.shape['data']} × mesh.fsdp={mesh.shape['fsdp']}{expert}; "
+                "change one"
             )
     schedule = make_schedule(cfg.schedule, train.steps)
     optimizer = Optimizer.from_config(cfg.optimizer, schedule, width_ratio(cfg.model))
@@ -146,10 +147,10 @@ def make_task(cfg: ConfigDict, model: ModelConfig, shards: Shards) -> Task:
         microbatches=train.microbatches,
         loss_chunk=train.loss_chunk,
         z_loss=train.z_loss,
+        ahead_weight=train.ahead_weight,
         clip_norm=train.clip_norm,
         log_every=train.log_every,
         eval_every=train.eval_every,
-        ahead_weight=train.ahead_weight,
         checkpoint_every=train.checkpoint_every,
         shares=weights,
         bytes_per_token=shards.bytes_per_token("train", weights),

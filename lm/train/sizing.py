@@ -112,7 +112,7 @@ def resolve_training(cfg: Any, model: ModelConfig, devices: int = 1) -> list[Der
             train,
             "tokens",
             "train",
-            round(train.tokens_per_param * cost.n_params(model)),
+            round(train.tokens_per_param * cost.n_active_params(model)),
             f"{train.tokens_per_param:g} a parameter (Hoffmann et al., 2022)",
         )
     tokens = train.tokens if train.tokens is not None else train.steps * train.batch_size * seq_len
