@@ -137,7 +137,9 @@ def describe(layer: Layer) -> str:
         said[0] += f" over {layer.window} tokens" if layer.window else ""
         said.append(f"{layer.position} {quantity(layer.theta)}" if layer.position == "rope" else layer.position)
         said = [part for part in said if part != "none"]
-    return ", ".join([*said, layer.mlp] if layer.mlp != "none" else said)
+    if layer.mlp != "none":
+        said.append(f"{layer.n_experts} experts of {layer.mlp}" if layer.n_experts else layer.mlp)
+    return ", ".join(said)
 
 
 def numbers(layers: Sequence[int]) -> str:
