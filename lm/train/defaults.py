@@ -111,7 +111,7 @@ def model() -> ConfigDict:
             "max_seq_len": 256,  # tokens in a sequence
             "vocab_size": config_dict.placeholder(int),  # unset: the tokenizer's
             "mixer": per_layer("attention"),  # or differential, latent (DeepSeek's), gru, lstm, linear, ssm; per layer
-            "mlp": per_layer("swiglu"),  # or swiglu_clamped, geglu(_tanh), reglu, gelu(_tanh), relu(2), silu, none
+            "mlp": per_layer("swiglu"),  # or swiglu_clamped, ge(g)lu(_tanh), reglu, relu(2), silu, none; per layer
             "mlp_bias": False,  # biases in the feed-forward layers
             "moe": {
                 "n_experts": per_layer(0),  # in place of the MLP; 0: the MLP; per layer
