@@ -33,7 +33,7 @@ CASES: dict[str, dict[str, Any]] = {
     "window": {"window": WINDOW},
     "softcap": {"softcap": SOFTCAP},
     "sinks": {"sinks_H": SINKS_H},
-    "alibi": {"alibi": True},
+    "alibi": {"slopes_H": alibi_slopes(HEADS)},
 }
 TOPOLOGY = "v5e:4x4"
 
@@ -54,8 +54,8 @@ def written_out(q: jax.Array, k: jax.Array, v: jax.Array, places: Places, scores
     if scores.softcap:
         score = scores.softcap * jnp.tanh(score / scores.softcap)
     distance = jnp.asarray(places.positions_BT)[:, None, :, None] - jnp.asarray(places.positions_BT)[:, None, None, :]
-    if scores.alibi:
-        score -= alibi_slopes(HEADS)[:, None, None] * distance
+    if scores.slopes_H is not None:
+        score -= scores.slopes_H[:, None, None] * distance
     segments = jnp.asarray(places.segments_BT)
     seen = (segments[:, None, :, None] == segments[:, None, None, :]) & (distance >= 0)
     if scores.window:
@@ -80,10 +80,8 @@ def outcome(compute: Callable[..., jax.Array], arrays: list[np.ndarray], dtype: 
 
 
 def scores_of(case: str, dtype: str) -> Scores:
-    """Returns how a case scores, its sinks in a dtype."""
-    asked = dict(CASES[case])
-    if "sinks_H" in asked:
-        asked["sinks_H"] = jnp.asarray(asked["sinks_H"], dtype)
+    """Returns how a case scores, what is by head in a dtype."""
+    asked = {key: jnp.asarray(value, dtype) if key.endswith("_H") else value for key, value in CASES[case].items()}
     return Scores(SCALE, **asked)
 
 

@@ -164,9 +164,9 @@ ROLES: dict[str, Role] = {
     "router.balance": Role(("choices",), 0, "balance", decay=False, start=zeros),
     "expert_gate.kernel": Role(("expert", "embed", "mlp"), 2, "matrix", members=1),
     "expert_up.kernel": Role(("expert", "embed", "mlp"), 2, "matrix", members=1),
-    "merge.kernel": Role(("pair", "embed", "embed_activation"), 2, "matrix"),
     "expert_down.kernel": Role(("expert", "mlp", "embed"), 2, "matrix", members=1, residual=True),
     "shared_gate.kernel": Role(("embed", "gates"), 1, "matrix"),
+    "merge.kernel": Role(("pair", "embed", "embed_activation"), 2, "matrix"),
     "head.kernel": Role(("embed", "vocab"), 1, "embedding"),
 }
 

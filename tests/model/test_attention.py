@@ -24,7 +24,7 @@ CASES = {
     "window": Scores(SCALE, window=5),
     "softcap": Scores(SCALE, softcap=1.5),
     "sinks": Scores(SCALE, sinks_H=jnp.asarray([0.5, -1.0, 2.0, 0.0])),
-    "alibi": Scores(SCALE, alibi=True),
+    "alibi": Scores(SCALE, slopes_H=jnp.asarray(alibi_slopes(4))),
     "window, softcap and sinks": Scores(SCALE, window=7, softcap=1.5, sinks_H=jnp.asarray([0.5, -1.0, 2.0, 0.0])),
 }
 
@@ -51,8 +51,8 @@ def oracle(q: np.ndarray, k: np.ndarray, v: np.ndarray, places: Places, scores: 
         score = scores.scale * (k[row, seen, shared] @ q[row, i, head])
         if scores.softcap:
             score = scores.softcap * np.tanh(score / scores.softcap)
-        if scores.alibi:
-            score = score - alibi_slopes(q.shape[2])[head] * distance[seen]
+        if scores.slopes_H is not None:
+            score = score - float(scores.slopes_H[head]) * distance[seen]
         weight = np.exp(score)
         total = weight.sum() + (0.0 if scores.sinks_H is None else np.exp(float(scores.sinks_H[head])))
         out[row, i, head] = (weight / total) @ v[row, seen, shared]
@@ -113,7 +113,7 @@ import jax, numpy as np
 from lm.common import mesh as meshes
 spec = importlib.util.spec_from_file_location("test_attention", sys.argv[1])
 tests = importlib.util.module_from_spec(spec); spec.loader.exec_module(tests)
-mesh = meshes.make_mesh({"data": 2, "fsdp": 1, "tensor": 1, "context": 4, "pipeline": 1, "expert": 1})
+mesh = meshes.make_mesh({"data": 1, "fsdp": 1, "tensor": 2, "context": 4, "pipeline": 1, "expert": 1})
 arrays, places = tests.problem(t=16)
 worst = {}
 for name, scores in tests.CASES.items():
@@ -128,7 +128,7 @@ print(json.dumps(worst))
 
 
 def test_a_ring_of_four_equals_one_device() -> None:
-    """Forward and backward, rows split over two devices and time over four."""
+    """Forward and backward, heads split over two devices and time over four."""
     environment = {"JAX_PLATFORMS": "cpu", "XLA_FLAGS": "--xla_force_host_platform_device_count=8"}
     done = subprocess.run(
         [sys.executable, "-c", RING, __file__],

@@ -16,7 +16,7 @@ tags:
 ---
 # {name}
 
-A decoder-only language model, trained in JAX and written in the `{architecture}` format.
+A decoder-only language model, written in the `{architecture}` format.
 
 {table}
 

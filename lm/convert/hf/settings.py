@@ -145,7 +145,7 @@ def read_json(path: Path) -> dict[str, Any]:
     """
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
+    except (FileNotFoundError, NotADirectoryError) as error:
         raise UserError(f"{path}: no such file; name a directory in Hugging Face's format") from error
     except ValueError as error:
         raise UserError(f"{path}: not valid JSON ({error}); copy it again from where it is from") from error

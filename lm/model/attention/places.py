@@ -24,12 +24,12 @@ class Scores(NamedTuple):
         scale: factor on the product of query and key.
         window: how many positions back a query sees, its own included; 0 is all (Beltagy et al., 2020).
         softcap: c · tanh(score / c), which keeps scores within ±c; 0 is none (Gemma 2).
-        alibi: whether a key's distance lowers its score, by a slope for each head (Press et al., 2022).
+        slopes_H: what a key's distance lowers its score by, for each head (ALiBi; Press et al., 2022).
         sinks_H: a score for each head that takes part in the softmax and brings no value (Xiao et al., 2024; GPT-OSS).
     """
 
     scale: float
     window: int = 0
     softcap: float = 0.0
-    alibi: bool = False
+    slopes_H: jax.Array | None = None
     sinks_H: jax.Array | None = None

@@ -42,15 +42,16 @@ def attend(
 ) -> jax.Array:
     """Computes `attention.attend` with time sharded over the context axis of the mesh in force."""
     assert aligned
-    local = partial(_attend_local, scores=scores._replace(sinks_H=None), devices=meshes.size(AXIS))
+    by_head = (scores.sinks_H, scores.slopes_H)  # each device gets those of its own heads
+    local = partial(_attend_local, scores=scores._replace(sinks_H=None, slopes_H=None), devices=meshes.size(AXIS))
     if jax.sharding.get_abstract_mesh().empty:
-        return local(q_BTHN, k_BSKN, v_BSKM, queries, keys, scores.sinks_H)
+        return local(q_BTHN, k_BSKN, v_BSKM, queries, keys, by_head)
     q, kv = (meshes.spec(("batch", "time", heads, None)) for heads in ("heads", "kv_heads"))
     row: Any = meshes.spec(("batch", "time"))
     place = Places(row, row)
-    sink = None if scores.sinks_H is None else meshes.spec(("heads",))
-    sharded = jax.shard_map(local, in_specs=(q, kv, kv, place, place, sink), out_specs=q, check_vma=False)
-    return sharded(q_BTHN, k_BSKN, v_BSKM, queries, keys, scores.sinks_H)
+    heads = jax.tree.map(lambda _: meshes.spec(("heads",)), by_head)
+    sharded = jax.shard_map(local, in_specs=(q, kv, kv, place, place, heads), out_specs=q, check_vma=False)
+    return sharded(q_BTHN, k_BSKN, v_BSKM, queries, keys, by_head)
 
 
 def _attend_local(
@@ -59,11 +60,13 @@ def _attend_local(
     v_BSKM: jax.Array,
     queries: Places,
     keys: Places,
-    sinks_H: jax.Array | None,
+    by_head: tuple[jax.Array | None, jax.Array | None],
     *,
     scores: Scores,
     devices: int,
 ) -> jax.Array:
+    sinks_H, slopes_H = by_head
+    scores = scores._replace(slopes_H=slopes_H)
     b, t, h, _ = q_BTHN.shape
     k, m = v_BSKM.shape[2:]
     heads = (b, k, h // k, t)

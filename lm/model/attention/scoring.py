@@ -23,8 +23,8 @@ def score(q_BTHN: jax.Array, k_BSKN: jax.Array, queries: Places, keys: Places, s
     if scores.softcap:
         score_BKGTS = scores.softcap * jnp.tanh(score_BKGTS / scores.softcap)
     distance_BTS = queries.positions_BT[:, :, None] - keys.positions_BT[:, None, :]
-    if scores.alibi:
-        slope_KG11 = alibi_slopes(h).reshape(k, h // k, 1, 1)
+    if scores.slopes_H is not None:
+        slope_KG11 = scores.slopes_H.reshape(k, h // k, 1, 1)
         score_BKGTS -= slope_KG11 * distance_BTS[:, None, None].astype(jnp.float32)
     return jnp.where(seen(queries, keys, scores.window)[:, None, None], score_BKGTS, MASKED)
 

@@ -14,6 +14,7 @@ import jax.numpy as jnp
 from lm.common.mesh import constrain
 from lm.model import rope
 from lm.model.attention import Places, Scores, attend
+from lm.model.attention.scoring import alibi_slopes
 from lm.model.config import Layer, ModelConfig
 from lm.model.context import Context, MixerCache, Stream
 from lm.model.linear import Linear
@@ -35,7 +36,8 @@ class Attending(nn.Module):
         if c.attention_sinks:
             sinks_H = self.param("sinks", lambda key: initialise("mixer.sinks", (c.n_heads,), c, key))
         scale = c.attention_scale or 1.0 / math.sqrt(key_width(c, self.layer))
-        return Scores(scale, self.layer.window, c.attention_softcap, self.layer.position == "alibi", sinks_H)
+        slopes_H = jnp.asarray(alibi_slopes(c.n_heads)) if self.layer.position == "alibi" else None
+        return Scores(scale, self.layer.window, c.attention_softcap, slopes_H, sinks_H)
 
     def _gate(self, o_BTHN: jax.Array, x_BTD: jax.Array) -> jax.Array:
         """Lets the input close each head, or each number of each head, by a sigmoid (Qiu et al., 2025)."""

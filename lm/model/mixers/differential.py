@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from lm.model.attention import Places, attend
+from lm.model.attention.scoring import alibi_slopes
 from lm.model.context import Context
 from lm.model.mixers.attention import Attention
 from lm.model.norms import Norm
@@ -37,7 +38,8 @@ class Differential(Attention):
         def read(one: int) -> jax.Array:
             sinks_H = scores.sinks_H if scores.sinks_H is None else scores.sinks_H[one::2]
             q_BTHN_, k_BSKN_ = q_BTHN[:, :, one::2], k_BSKN[:, :, one::2]
-            half = scores._replace(sinks_H=sinks_H)
+            slopes_H = scores.slopes_H if scores.slopes_H is None else jnp.asarray(alibi_slopes(c.n_heads // 2))
+            half = scores._replace(sinks_H=sinks_H, slopes_H=slopes_H)
             return attend(
                 c.attention_backend, q_BTHN_, k_BSKN_, pair_BSKM, context.places, keys, half, aligned=aligned
             ).astype(jnp.float32)

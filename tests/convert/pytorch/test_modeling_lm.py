@@ -24,7 +24,7 @@ from tests.convert.pytorch.samples import ARCHITECTURES, EXPERTS, assert_close, 
 from tests.model.architectures import covering, draw
 
 FEW = covering(range(128))
-MORE = [seed for seed in range(96) if seed not in FEW[:12]]
+MORE = [seed for seed in range(128) if seed not in FEW[:12]]
 ROUTED = [pytest.param(cfg, id=name) for name, cfg in EXPERTS.items()]
 NAMED = [pytest.param(cfg, id=name) for name, cfg in ARCHITECTURES.items()]
 # A cache, padding and packing meet all kinds of positions and of values that layers share.

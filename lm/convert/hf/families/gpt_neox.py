@@ -38,7 +38,7 @@ def read_config(settings: Settings) -> ModelConfig:
     Raises:
         UserError: a feature that ours does not have.
     """
-    width, heads = settings.integer("hidden_size"), settings.integer("num_attention_heads")
+    width, heads = settings.integer("hidden_size"), settings.integer("num_attention_heads", least=1)
     length = settings.integer("max_position_embeddings")
     theta, fraction = settings.number("rotary_emb_base", 10_000.0), settings.number("rotary_pct", 0.25)
     bias = settings.flag("attention_bias", True)
