@@ -81,7 +81,9 @@ def outcome(compute: Callable[..., jax.Array], arrays: list[np.ndarray], dtype: 
 
 def scores_of(case: str, dtype: str) -> Scores:
     """Returns how a case scores, what is by head in a dtype."""
-    asked = {key: jnp.asarray(value, dtype) if key.endswith("_H") else value for key, value in CASES[case].items()}
+    asked: dict[str, Any] = {
+        key: jnp.asarray(value, dtype) if key.endswith("_H") else value for key, value in CASES[case].items()
+    }
     return Scores(SCALE, **asked)
 
 
