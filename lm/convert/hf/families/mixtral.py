@@ -24,7 +24,7 @@ def read_config(settings: Settings) -> ModelConfig:
     settings.drop(*experts.TRAINING)
     return ModelConfig(
         **shape,
-        moe=Moe(settings.integer("num_local_experts", 8), settings.integer("num_experts_per_tok", 2)),
+        moe=Moe(settings.integer("num_local_experts", 8, least=1), settings.integer("num_experts_per_tok", 2)),
         rope=rope.read(settings, shape["max_seq_len"], theta=_THETA),
         window=settings.nullable("sliding_window", None) or 0,
         tie_embeddings=settings.flag("tie_word_embeddings", False),

@@ -24,7 +24,7 @@ def read_config(settings: Settings) -> ModelConfig:
     return ModelConfig(
         **shape,
         moe=Moe(
-            settings.integer("num_experts", 64),
+            settings.integer("num_experts", 64, least=1),
             settings.integer("num_experts_per_tok", 8),
             normalise=settings.flag("norm_topk_prob", False),
         ),
