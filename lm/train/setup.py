@@ -44,7 +44,7 @@ def rehearse(
     copy = cfg.copy_and_resolve_references()
     size = vocab_size or copy.tokenizer.vocab_size or copy.model.vocab_size or ASSUMED_VOCABULARY
     model, derived = resolve(copy, size, workdir)
-    mesh, optimizer, _ = _make_parts(copy)
+    mesh, optimizer, _ = _make_parts(copy, model)
     if vocab_size or copy.tokenizer.vocab_size or copy.model.vocab_size:
         abstract_state(model, optimizer, mesh)  # does the mesh divide the parameters?
     return copy, model, derived
@@ -102,13 +102,12 @@ def _check_ranges(cfg: ConfigDict) -> None:
             raise UserError(f"{key}={value}: must be {above} {low}{below}")
 
 
-def _make_parts(cfg: ConfigDict) -> tuple[Mesh, Optimizer, BatchPlan]:
+def _make_parts(cfg: ConfigDict, model: ModelConfig) -> tuple[Mesh, Optimizer, BatchPlan]:
     """Builds what needs no data: mesh, optimizer with its schedule, and batch plan."""
     train = cfg.train
     mesh = meshes.make_mesh(cfg.mesh)
-    support.check_hardware(cfg.model.attention_backend, jax.default_backend())
-    if mesh.shape["context"] > 1:
-        support.check(cfg.model.attention_backend, ["context"], cfg.model.dtype)
+    support.check_hardware(model.attention_backend, jax.default_backend())
+    check_attention(model, mesh)
     for size in {train.batch_size, train.ramp.batch_size} - {0}:
         if size % (train.microbatches * meshes.batch_parts(mesh)):
             expert = f" × mesh.expert={mesh.shape['expert']}" if mesh.shape["expert"] > 1 else ""
@@ -120,6 +119,26 @@ def _make_parts(cfg: ConfigDict) -> tuple[Mesh, Optimizer, BatchPlan]:
     schedule = make_schedule(cfg.schedule, train.steps)
     optimizer = Optimizer.from_config(cfg.optimizer, schedule, width_ratio(cfg.model))
     return mesh, optimizer, plan(cfg)
+
+
+def check_attention(model: ModelConfig, mesh: Mesh) -> None:
+    """Checks that attention can be computed where the mesh puts a row's tokens and the heads.
+
+    Raises:
+        UserError: the axis, and what it does not divide.
+    """
+    context, tensor = mesh.shape["context"], mesh.shape["tensor"]
+    if context > 1:
+        support.check(model.attention_backend, ["context"], model.dtype)
+        if model.max_seq_len % context:
+            raise UserError(f"mesh.context={context} does not divide model.max_seq_len={model.max_seq_len}")
+    if tensor > 1 and any(layer.mixer == "differential" for layer in model.layers):
+        pairs = model.n_kv_heads // 2
+        if pairs % tensor:
+            raise UserError(
+                f"mesh.tensor={tensor} does not divide the {pairs} pairs that model.mixer=differential makes of "
+                f"model.n_kv_heads={model.n_kv_heads}"
+            )
 
 
 def plan(cfg: ConfigDict) -> BatchPlan:
@@ -134,7 +153,7 @@ def make_task(cfg: ConfigDict, model: ModelConfig, shards: Shards) -> Task:
         UserError: a mesh that does not fit, an unknown optimizer or schedule, a sequence longer than the corpus.
     """
     train = cfg.train
-    mesh, optimizer, batch_plan = _make_parts(cfg)
+    mesh, optimizer, batch_plan = _make_parts(cfg, model)
     weights = prepare.weights(shards, cfg.data, batch_plan.total(train.steps) * model.max_seq_len)
     return Task(
         model=model,
@@ -147,7 +166,7 @@ def make_task(cfg: ConfigDict, model: ModelConfig, shards: Shards) -> Task:
         microbatches=train.microbatches,
         loss_chunk=train.loss_chunk,
         z_loss=train.z_loss,
-        ahead_weight=train.ahead_weight,
+        ahead_weight=train.ahead_weight or 0.0,  # unset where nothing is foretold
         clip_norm=train.clip_norm,
         log_every=train.log_every,
         eval_every=train.eval_every,

@@ -180,6 +180,13 @@ def test_a_dtype_or_hardware_without_the_backend_is_refused() -> None:
     support.check_hardware("splash", "tpu")
 
 
+@pytest.mark.parametrize("width", [12, 136])
+def test_heads_that_a_backend_cannot_take_are_refused(width: int) -> None:
+    with pytest.raises(UserError, match=f"attention_backend=cudnn: takes heads whose .* at most 128, not {width}"):
+        ModelConfig(**{**BASE, "attention_backend": "cudnn", "dtype": "bfloat16", "head_width": width})
+    ModelConfig(**{**BASE, "attention_backend": "cudnn", "dtype": "bfloat16", "head_width": 128})
+
+
 def test_slopes_of_alibi() -> None:
     """Powers of two as in the paper, and every other slope of twice as many heads for the rest."""
     np.testing.assert_allclose(alibi_slopes(8), [2.0**-i for i in range(1, 9)])

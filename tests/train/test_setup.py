@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
+from lm.common.errors import UserError
+from lm.common.mesh import AXES
 from lm.data import prepare
+from lm.model.config import ModelConfig
 from lm.train import defaults, setup
 
 
@@ -27,3 +33,25 @@ def test_bytes_per_token_are_those_of_the_mixture(tmp_path: Path) -> None:
     model, _ = setup.resolve(cfg, shards.vocab_size, tmp_path / "run")
     assert setup.make_task(cfg, model, shards).bytes_per_token == pytest.approx(0.9 * 1 + 0.1 * 3)
     assert shards.bytes_per_token("train") > 2
+
+
+MODEL = ModelConfig(
+    vocab_size=16, n_layers=2, n_heads=8, n_kv_heads=4, d_model=32, d_ff=32, head_width=8, max_seq_len=30
+)
+
+
+@pytest.mark.parametrize(
+    ("changes", "axis", "message"),
+    [
+        ({"attention_backend": "ring"}, "context", "mesh.context=4 does not divide model.max_seq_len=30"),
+        ({"max_seq_len": 32}, "context", "model.attention_backend=xla: lacks context"),
+        ({"mixer": "differential"}, "tensor", "mesh.tensor=4 does not divide the 2 pairs that"),
+    ],
+)
+def test_a_mesh_that_attention_cannot_be_spread_over_is_refused(
+    changes: dict[str, Any], axis: str, message: str
+) -> None:
+    mesh: Any = SimpleNamespace(shape=dict.fromkeys(AXES, 1) | {axis: 4})
+    with pytest.raises(UserError, match=message):
+        setup.check_attention(replace(MODEL, **changes), mesh)
+    setup.check_attention(replace(MODEL, attention_backend="ring", max_seq_len=32), mesh)

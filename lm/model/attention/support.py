@@ -9,7 +9,7 @@ from lm.common.errors import UserError
 
 
 class Support(NamedTuple):
-    """The features, dtypes and hardware of a backend.
+    """The features, dtypes and hardware of a backend, and how wide its heads may be: a multiple, at most so much.
 
     All of them keep documents apart. Over a cache, one token at a time, every configuration decodes on `xla`: there
     the other backends' kernels have nothing to gain.
@@ -18,6 +18,7 @@ class Support(NamedTuple):
     features: frozenset[str]
     dtypes: tuple[str, ...]
     platforms: tuple[str, ...]
+    widths: tuple[int, int] = (1, 1 << 30)
 
 
 FEATURES = {
@@ -36,15 +37,15 @@ BACKENDS: dict[str, Support] = {
     "ring": Support(frozenset(FEATURES), _FLOATS, ("cpu", "gpu", "tpu")),
     "splash": Support(_KERNEL, _FLOATS, ("tpu",)),
     "splash_interpret": Support(_KERNEL, _FLOATS, ("cpu", "gpu", "tpu")),  # the same kernel, slowly: for tests
-    "cudnn": Support(frozenset({"grouped", "window"}), ("bfloat16",), ("gpu",)),
+    "cudnn": Support(frozenset({"grouped", "window"}), ("bfloat16",), ("gpu",), (8, 128)),
 }
 
 
-def check(backend: str, features: Collection[str], dtype: str) -> None:
-    """Refuses what a backend does not support.
+def check(backend: str, features: Collection[str], dtype: str, width: int = 0) -> None:
+    """Refuses what a backend does not support; `width` is that of a head's keys.
 
     Raises:
-        UserError: the first feature it lacks, or the dtype, with the backends that have it.
+        UserError: the first feature it lacks, or the dtype, with the backends that have it; or the width.
     """
     support = BACKENDS[backend]
     for feature in features:
@@ -58,6 +59,12 @@ def check(backend: str, features: Collection[str], dtype: str) -> None:
         raise UserError(
             f"model.attention_backend={backend}: computes in {' or '.join(support.dtypes)}, not in "
             f"model.dtype={dtype}, which {', '.join(able)} do"
+        )
+    unit, most = support.widths
+    if width % unit or width > most:
+        raise UserError(
+            f"model.attention_backend={backend}: takes heads whose width is a multiple of {unit} and at most {most}, "
+            f"not {width}"
         )
 
 
