@@ -48,7 +48,9 @@ def check(c: ModelConfig) -> None:
             raise UserError(f"model.{name}={getattr(c, name)}: must be positive, or 0 for none of its own")
     _check_pattern(c)
     _check_unused(c)
-    support.check(c.attention_backend, attention_features(c), c.dtype)
+    for layer in c.layers:
+        width = key_width(c, layer) if layer.attends else 0
+        support.check(c.attention_backend, attention_features(c), c.dtype, width)
 
 
 def _check_types(config: Any, prefix: str) -> None:
@@ -95,6 +97,14 @@ def _check_pattern(c: ModelConfig) -> None:
             raise UserError(
                 f"model.head_width={c.head_width}: RoPE rotates pairs, so model.rope.fraction of it must be even"
             )
+    if c.rope.scaling == "yarn":
+        if not c.rope.beta_fast > c.rope.beta_slow > 0:
+            raise UserError(
+                f"model.rope.beta_slow={c.rope.beta_slow}: must be positive, and below "
+                f"model.rope.beta_fast={c.rope.beta_fast}"
+            )
+        if any(layer.theta <= 1 for layer in c.layers):
+            raise UserError(f"model.rope.theta={c.rope.theta}: model.rope.scaling=yarn needs one above 1")
     if uses_rope(c) and c.rope.scaling in ("llama3", "yarn") and not c.rope.original_len:
         raise UserError(f"model.rope.original_len=0: model.rope.scaling={c.rope.scaling} needs the original context")
     if c.rope.scaling == "llama3" and c.rope.low_frequency_factor >= c.rope.high_frequency_factor:
@@ -174,6 +184,7 @@ def _check_unused(c: ModelConfig) -> None:
     mixers = {layer.mixer for layer in c.layers}
     convolves = bool(mixers & {"linear", "ssm"})
     routes = any(layer.n_experts for layer in c.layers)
+    norms_inside = c.qk_norm != "none" or bool(mixers & {"latent", "differential"})
     needs = (
         ("rope.", uses_rope(c), "no layer has model.position=rope"),
         ("rope.fraction", rotates_heads(c), "latent attention rotates model.latent.rope_width alone"),
@@ -199,7 +210,9 @@ def _check_unused(c: ModelConfig) -> None:
         ("rope.attention_factor", c.rope.scaling == "yarn", "model.rope.scaling is not yarn"),
         ("rope.truncate", c.rope.scaling == "yarn", "model.rope.scaling is not yarn"),
         ("norm_bias", c.norm in ("layer", "tanh"), f"model.norm={c.norm} has no bias"),
-        ("norm_scale", c.norm != "none", "model.norm is none"),
+        ("norm_scale", c.norm != "none" or norms_inside, "model.norm is none"),
+        ("norm_epsilon", c.norm in ("rms", "layer") or norms_inside, f"model.norm={c.norm} divides by nothing"),
+        ("final_norm", c.norm != "none", "model.norm is none"),
         ("norm_placement", c.norm != "none", "model.norm is none"),
         ("head_bias", not c.tie_embeddings, "model.tie_embeddings=True leaves no head of its own"),
         ("mlp_bias", any(layer.mlp != "none" for layer in c.layers), "no layer has an MLP"),

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, fields, is_dataclass
 from functools import cached_property
 from typing import Any, Literal, TypeAlias, TypeVar
 
+from lm.common.errors import UserError
 from lm.model import checks
 
 T = TypeVar("T")
@@ -289,6 +290,8 @@ def _build(cls: Any, values: Mapping[str, Any]) -> Any:
             value = values[item.name]
             nested = item.default_factory if isinstance(item.default_factory, type) else None
             if nested is not None and is_dataclass(nested):
+                if not hasattr(value, "items"):
+                    raise UserError(f"model.{item.name}={value!r}: a section of keys, not a value")
                 value = _build(nested, value)
             given[item.name] = tuple(value) if isinstance(value, list) else value
     return cls(**given)

@@ -87,11 +87,13 @@ class Layers(nn.Module):
         """Runs all layers; returns `[B, T, D]`, the stacks' updated mixer caches and what their layers report."""
         c = self.cfg
         params = {s.name: self.param(s.name, lambda key, s=s: _init_stack(c, s, key)) for s in c.stacks}
-        blocks = {s.name: _runner(c, s) for s in c.stacks}
+        alone, looped = ({s.name: _runner(c, s, looped=looped) for s in c.stacks} for looped in (False, True))
         entries = {name: (params[name], None if cache is None else cache[name]) for name in params}
         wholes = (c.n_layers - c.n_lead) // c.period if c.scan_layers else 0
 
-        def run(stream: Stream, numbers: Sequence[Any], entries: dict[str, Any]) -> tuple[Stream, dict[str, Any]]:
+        def run(
+            blocks: dict[str, Any], stream: Stream, numbers: Sequence[Any], entries: dict[str, Any]
+        ) -> tuple[Stream, dict[str, Any]]:
             """Runs one layer of each of `entries`; returns what each keeps and reports."""
             made = {}
             for (name, (parameters, cached)), number in zip(entries.items(), numbers, strict=True):
@@ -102,7 +104,7 @@ class Layers(nn.Module):
         def run_one(stream: Stream, number: int, written: dict[str, list[Any]]) -> Stream:
             name, at = c.place(number)
             one = {name: jax.tree.map(lambda a: a[at], entries[name])}
-            stream, made = run(stream, [number], one)
+            stream, made = run(alone, stream, [number], one)
             written[name].append(jax.tree.map(lambda a: a[None], made[name]))
             return stream
 
@@ -113,7 +115,7 @@ class Layers(nn.Module):
             body = [s for s in c.stacks if s.first >= c.n_lead]
             scanned = {s.name: jax.tree.map(lambda a: a[:wholes], entries[s.name]) for s in body}
             firsts = jnp.arange(c.n_lead, c.n_lead + wholes * c.period).reshape(wholes, c.period)
-            stream, made = jax.lax.scan(lambda x, xs: run(x, list(xs[0]), xs[1]), stream, (firsts, scanned))
+            stream, made = jax.lax.scan(lambda x, xs: run(looped, x, list(xs[0]), xs[1]), stream, (firsts, scanned))
             for name, stacked in made.items():
                 written[name].append(stacked)
         for number in range(c.n_lead + wholes * c.period, c.n_layers):
@@ -132,8 +134,11 @@ def _init_stack(cfg: ModelConfig, stack: Stack, key: jax.Array) -> Any:
     return jax.vmap(lambda k: block.init(k, stream, Context(places))["params"])(jax.random.split(key, stack.count))
 
 
-def _runner(cfg: ModelConfig, stack: Stack) -> Any:
-    """Returns one block as a function whose backward pass recomputes all of it (`block`) or all but its products."""
+def _runner(cfg: ModelConfig, stack: Stack, *, looped: bool) -> Any:
+    """Returns one block as a function whose backward pass recomputes all of it (`block`) or all but its products.
+
+    Outside a loop the compiler must be kept from finding the recomputation's common subexpressions and keeping them.
+    """
     block = Block(cfg, stack.layer, parent=None)
 
     def run(params: Any, stream: Stream, context: Context, cached: MixerCache | None) -> Any:
@@ -142,7 +147,7 @@ def _runner(cfg: ModelConfig, stack: Stack) -> Any:
     if cfg.remat == "none":
         return run
     policy = jax.checkpoint_policies.dots_with_no_batch_dims_saveable if cfg.remat == "dots" else None
-    return jax.checkpoint(run, policy=policy, prevent_cse=not cfg.scan_layers)  # a scan's body meets no other
+    return jax.checkpoint(run, policy=policy, prevent_cse=not looped)
 
 
 def begin(cfg: ModelConfig, x_BTD: jax.Array) -> Stream:

@@ -40,6 +40,14 @@ GOOD = {
             "model.rope.original_len=0: model.rope.scaling=yarn needs the original context",
         ),
         (
+            {"rope": Rope(scaling="yarn", factor=2.0, original_len=8, beta_slow=32.0)},
+            "model.rope.beta_slow=32.0: must be positive, and below model.rope.beta_fast=32.0",
+        ),
+        (
+            {"rope": Rope(theta=1.0, scaling="yarn", factor=2.0, original_len=8)},
+            "model.rope.theta=1.0: model.rope.scaling=yarn needs one above 1",
+        ),
+        (
             {"rope": Rope(scaling="llama3", original_len=8, low_frequency_factor=4.0)},
             "model.rope.low_frequency_factor=4.0: must be below model.rope.high_frequency_factor=4.0",
         ),
@@ -74,6 +82,14 @@ GOOD = {
             "model.rope.factor=(2.0, 1.0): would change nothing, as model.rope.scaling is none; leave it out",
         ),
         (
+            {"norm": "none", "final_norm": False},
+            "model.final_norm=False: would change nothing, as model.norm is none; leave it out",
+        ),
+        (
+            {"norm": "tanh", "norm_epsilon": 1e-3},
+            "model.norm_epsilon=0.001: would change nothing, as model.norm=tanh divides by nothing; leave it out",
+        ),
+        (
             {"head_bias": True},
             "model.head_bias=True: would change nothing, as model.tie_embeddings=True leaves no head of its own; "
             "leave it out",
@@ -99,3 +115,14 @@ def test_values_of_a_pattern_are_per_layer() -> None:
     assert [layer.window for layer in cfg.layers] == [4, 0]
     assert [layer.theta for layer in cfg.layers] == [10.0, 100.0]
     assert cfg.rope.factor == 1.0
+
+
+def test_a_section_is_no_value() -> None:
+    with pytest.raises(UserError, match=r"^model\.rope=10000: a section of keys, not a value$"):
+        ModelConfig.from_dict({**GOOD, "n_layers": 2, "rope": 10000})
+
+
+@pytest.mark.parametrize("keys", [{"qk_norm": "head"}, {"mixer": "differential"}])
+def test_a_norm_inside_attention_has_its_epsilon_where_the_layers_have_none(keys: dict) -> None:
+    cfg = ModelConfig.from_dict({**GOOD, "n_layers": 2, "norm": "none", "norm_epsilon": 1e-3, **keys})
+    assert cfg.norm_epsilon == 1e-3
