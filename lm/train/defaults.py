@@ -48,7 +48,9 @@ def pretrain() -> ConfigDict:
                     "steps": 0,  # over so many steps
                 },
                 "z_loss": 0.0,  # weight of log² of the softmax's normaliser, added to the loss
-                "ahead_weight": 0.3,  # of the loss of what model.predict_ahead foretells, the mean over depths
+                "ahead_weight": config_dict.placeholder(
+                    float
+                ),  # of the loss of model.predict_ahead's tokens; unset: 0.3
                 "clip_norm": 1.0,  # gradients longer than this are cut to it
                 "seed": 0,  # of initialisation, data order and dropout
                 "log_every": 10,  # steps between logged ones

@@ -13,6 +13,9 @@ import math
 from typing import Any
 
 from lm.common.errors import UserError
+from lm.model.config import ModelConfig
+
+_DEFAULTS = ModelConfig.__dataclass_fields__
 
 
 def width_ratio(model: Any) -> float:
@@ -24,7 +27,8 @@ def forward_keys(model: Any) -> dict[str, tuple[float, str]]:
     """Returns keys of the architecture that µP sets, with their source, from a `config.model` whose shape is known.
 
     Raises:
-        UserError: no such parametrisation, or a base that is missing or would change nothing.
+        UserError: no such parametrisation, a base that is missing or would change nothing, or an architecture that has
+            a scale of its own where µP sets it.
     """
     if model.parametrization not in ("standard", "mup"):
         raise UserError(f"model.parametrization={model.parametrization}: choose one of standard, mup")
@@ -43,8 +47,19 @@ def forward_keys(model: Any) -> dict[str, tuple[float, str]]:
         )
     keys = {"logit_scale": (1.0 / width_ratio(model), "base_width / width (Yang et al., 2022, table 8)")}
     if model.base_head_width:
+        if model.base_head_width < 0 or "latent" in str(model.mixer):
+            raise UserError(
+                f"model.base_head_width={model.base_head_width}: must be positive, and has no meaning for "
+                "model.mixer=latent, whose heads have a part of fixed width; leave it out"
+            )
         scale = math.sqrt(model.base_head_width) / model.head_width
         keys["attention_scale"] = (scale, "root of base_head_width / head_width (Yang et al., 2022)")
+    for key, (value, _) in keys.items():
+        if model[key] not in (_DEFAULTS[key].default, value):
+            raise UserError(
+                f"model.{key}={model[key]}: model.parametrization=mup sets it, to {value:.4g} at this width; "
+                "leave it out"
+            )
     return keys
 
 

@@ -62,9 +62,8 @@ def resolve_model(cfg: Any, vocab_size: int, dtype: str) -> tuple[ModelConfig, l
     fill("vocab_size", vocab_size, "the tokenizer's")
     fill("dtype", dtype, "fastest on this hardware (a TPU or GPU: bfloat16, a CPU: float32)")
     for key, (value, source) in parametrization.forward_keys(cfg).items():
-        if cfg[key] == ModelConfig.__dataclass_fields__[key].default:
-            cfg[key] = value
-            derived.append(Derived(f"model.{key}", value, source))
+        cfg[key] = value
+        derived.append(Derived(f"model.{key}", value, source))
     if cfg.vocab_size < vocab_size:
         raise UserError(f"model.vocab_size={cfg.vocab_size}: the tokenizer has {vocab_size}; use that or more")
     return ModelConfig.from_dict(cfg), derived
@@ -118,6 +117,12 @@ def resolve_training(cfg: Any, model: ModelConfig, devices: int = 1) -> list[Der
     tokens = train.tokens if train.tokens is not None else train.steps * train.batch_size * seq_len
     flops = tokens * (cost.flops_per_token(model, seq_len) - 6 * model.vocab_size * model.d_model)
     law = f"C = {flops:.2g} FLOPs outside the vocabulary (Bi et al., 2024)"
+    if model.predict_ahead:
+        fill(train, "ahead_weight", "train", 0.3, "for most of the run (DeepSeek-AI, 2024, section 4.2)")
+    elif train.ahead_weight is not None:
+        raise UserError(
+            f"train.ahead_weight={train.ahead_weight}: model.predict_ahead=0 foretells nothing; leave it out"
+        )
     unit = math.lcm(8, train.microbatches * devices)  # so that every device gets as many rows
     fill(
         train, "batch_size", "train", round_up(0.2920 * flops**0.3271 / seq_len, unit), f"0.2920 C^0.3271 tokens, {law}"

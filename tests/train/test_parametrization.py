@@ -111,10 +111,16 @@ def test_the_multipliers_of_the_forward_pass_are_keys_of_the_architecture() -> N
     assert (more.logit_scale, more.attention_scale) == (0.25, 0.0)
 
 
-def test_keys_that_are_set_win() -> None:
-    cfg = config(128)
-    cfg.model.logit_scale = 0.5
-    assert sizing.resolve_model(cfg.model, 64, "float32")[0].logit_scale == 0.5
+@pytest.mark.parametrize(("key", "value"), [("logit_scale", 0.5), ("attention_scale", 0.3)])
+def test_a_scale_of_its_own_is_refused_where_mup_sets_it(key: str, value: float) -> None:
+    """As an architecture may have; but what was derived once, and is read again from a run, is the same."""
+    cfg = config(128, heads="wider")
+    sizing.resolve_model(cfg.model, 64, "float32")
+    again, _ = sizing.resolve_model(cfg.model, 64, "float32")
+    assert again.logit_scale == 0.25
+    cfg.model[key] = value
+    with pytest.raises(UserError, match=rf"model\.{key}={value}: model\.parametrization=mup sets it, to 0\."):
+        sizing.resolve_model(cfg.model, 64, "float32")
 
 
 @pytest.mark.parametrize(("name", "factor"), [("adamw", 1 / 4), ("muon", 1 / 2)])
@@ -149,6 +155,14 @@ def _at(tree: Any, path: tuple[str, ...]) -> np.ndarray:
     [
         ({"parametrization": "ntk"}, "model.parametrization=ntk: choose one of standard, mup"),
         ({"parametrization": "mup"}, "model.base_width=0: model.parametrization=mup needs the d_model"),
+        (
+            {"parametrization": "mup", "base_width": 64, "base_head_width": -8},
+            "model.base_head_width=-8: must be positive",
+        ),
+        (
+            {"parametrization": "mup", "base_width": 64, "base_head_width": 8, "mixer": "latent"},
+            "model.base_head_width=8: must be positive, and has no meaning for model.mixer=latent",
+        ),
         ({"base_width": 64}, "model.base_width=64: would change nothing, as model.parametrization is standard"),
     ],
 )

@@ -83,3 +83,17 @@ def test_explicit_values_win() -> None:
 def test_refusals(model: dict[str, int], message: str) -> None:
     with pytest.raises(UserError, match=message):
         resolved(**model)
+
+
+def test_the_weight_of_what_is_foretold_is_for_a_model_that_foretells() -> None:
+    cfg = pretrain()
+    cfg.model.size, cfg.model.predict_ahead = 2, 1
+    model, _ = sizing.resolve_model(cfg.model, 1000, "float32")
+    sizing.resolve_training(cfg, model)
+    assert cfg.train.ahead_weight == 0.3
+    cfg = pretrain()
+    cfg.model.size, cfg.train.ahead_weight = 2, 0.5
+    model, _ = sizing.resolve_model(cfg.model, 1000, "float32")
+    with pytest.raises(UserError, match=r"train.ahead_weight=0.5: model.predict_ahead=0 foretells nothing"):
+        sizing.resolve_training(cfg, model)
+    assert cfg.train.ahead_weight == 0.5
