@@ -27,8 +27,8 @@ def defaults() -> ConfigDict:
         {
             "stage": "export",
             "run": "",  # a run directory
-            "output": "",  # the directory to write, new or empty
-            "format": "hf",  # or torch: any architecture, as a PyTorch module
+            "output": "",  # the directory to write, new or empty; gguf: the file
+            "format": "hf",  # or torch: any architecture, as a PyTorch module; or gguf: for llama.cpp
             "step": config_dict.placeholder(int),  # a checkpoint's step; the newest if unset
             "best": False,  # the checkpoint of the lowest validation loss
             "dtype": "float32",  # of the weights; or bfloat16, float16; gguf: or q8_0

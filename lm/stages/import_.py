@@ -58,6 +58,10 @@ def run(cfg: ConfigDict, workdir: Path | None) -> None:
         return
     config = {key: value for key, value in configs.to_dict(cfg).items() if key != "dry_run"}
     inputs = {"from": manifest.fingerprint_files(path for path in source.iterdir() if path.is_file())}
+    if cfg.tokenizer:
+        inputs["tokenizer"] = manifest.fingerprint_files(
+            path for path in Path(cfg.tokenizer).iterdir() if path.is_file()
+        )
     if manifest.find_same(output, imported.STAGE, config=config, inputs=inputs):
         print(f"{output}: finished")
         return

@@ -41,7 +41,7 @@ class Difference:
         context: tokens in view, for costs.
         figures: parameters, operations a token and bytes of cache.
         weights: of parameters that are alike, where both are runs with checkpoints, the furthest first; else None.
-        data: fingerprints of the shards and of the tokenizer.
+        data: fingerprints of the shards.
         metrics: the last of each that was logged.
     """
 

@@ -24,7 +24,10 @@ from lm.train.step import loss_sums
 
 @dataclass(frozen=True)
 class Footprint:
-    """Bytes on each device; `activations` is an estimate, None where the backend cannot be traced from here."""
+    """Bytes on each device; `activations` is an estimate, None where they are split over devices within a row.
+
+    Or where the backend cannot be traced from here.
+    """
 
     parameters: int
     gradients: int
@@ -48,7 +51,8 @@ def footprint(subject: Subject) -> Footprint:
     state = abstract_state(subject.model, optimizer, subject.mesh)
     parameters = _bytes(state.params)
     kept = None
-    if subject.model.attention_backend == "xla":
+    split = subject.mesh.shape["tensor"] * subject.mesh.shape["context"]
+    if subject.model.attention_backend == "xla" and split == 1:
         kept = subject.rows * activations(subject.model, subject.seq_len, cfg.train.get("loss_chunk", 0))
     return Footprint(parameters, parameters, _bytes(state.optimizer), kept)
 
