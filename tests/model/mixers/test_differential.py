@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
-from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -13,12 +11,10 @@ import numpy as np
 import pytest
 
 from lm.common.errors import UserError
-from lm.model import cache, cost, rope
+from lm.model import rope
 from lm.model.attention import Places
-from lm.model.cache import Cache
 from lm.model.config import ModelConfig
 from lm.model.context import Context, Stream
-from lm.model.decoder import Decoder, Output
 from lm.model.mixers.differential import Differential
 from lm.model.widths import rotary_width
 
@@ -113,56 +109,6 @@ def test_it_is_its_definition(variant: str) -> None:
         alone = [oracle(cfg, params, np.asarray(part, np.float64), number) for part in (x_BTD[0, :3], x_BTD[0, 3:])]
         mixed_BTD = mix(Context(places, layer=jnp.asarray(number)))
         np.testing.assert_allclose(mixed_BTD[0], np.concatenate(alone), atol=1e-5)
-
-
-@partial(jax.jit, static_argnums=0)
-def run(cfg: ModelConfig, params: Any, x_BT: jax.Array, start: int = 0, state: Cache | None = None) -> Output:
-    positions_BT = jnp.broadcast_to(start + jnp.arange(x_BT.shape[1]), x_BT.shape)
-    return Decoder(cfg).apply({"params": params}, x_BT, None, positions_BT, cache=state)
-
-
-class Drawn(NamedTuple):
-    cfg: ModelConfig
-    params: Any
-    x_BT: jax.Array
-    logits_BTV: jax.Array
-
-
-@pytest.fixture(scope="module", params=["grouped", "window, sinks, gate"])
-def drawn(request: pytest.FixtureRequest) -> Drawn:
-    cfg = ModelConfig.from_dict(SHAPE | VARIANTS[request.param])
-    params = values(cost.parameter_shapes(cfg))
-    x_BT = jax.random.randint(jax.random.key(1), (2, 9), 0, cfg.vocab_size)
-    return Drawn(cfg, params, x_BT, run(cfg, params, x_BT).logits_BTV)
-
-
-def test_no_position_sees_the_future(drawn: Drawn) -> None:
-    changed_BTV = run(
-        drawn.cfg, drawn.params, drawn.x_BT.at[:, 5].set((drawn.x_BT[:, 5] + 1) % drawn.cfg.vocab_size)
-    ).logits_BTV
-    assert np.array_equal(changed_BTV[:, :5], drawn.logits_BTV[:, :5])
-    assert np.all(np.abs(changed_BTV[:, 5] - drawn.logits_BTV[:, 5]).max(-1) > 1e-3)
-
-
-@pytest.mark.parametrize("pieces", [(1,) * 9, (4, 1, 4)])
-def test_cached_equals_full(drawn: Drawn, pieces: tuple[int, ...]) -> None:
-    state, start, parts = cache.empty(drawn.cfg, 2, 12), 0, []
-    for piece in pieces:
-        output = run(drawn.cfg, drawn.params, drawn.x_BT[:, start : start + piece], start, state)
-        state, start = output.cache, start + piece
-        parts.append(output.logits_BTV)
-    np.testing.assert_allclose(jnp.concatenate(parts, axis=1), drawn.logits_BTV, atol=2e-5)
-
-
-def test_a_row_does_not_depend_on_its_batch(drawn: Drawn) -> None:
-    one_BTV = run(drawn.cfg, drawn.params, drawn.x_BT[1:]).logits_BTV
-    np.testing.assert_allclose(one_BTV, drawn.logits_BTV[1:], atol=2e-5)
-
-
-def test_scanned_equals_unrolled(drawn: Drawn) -> None:
-    """So that the number of a layer, on which the maps' weight depends, is the same in both."""
-    unrolled = dataclasses.replace(drawn.cfg, scan_layers=False)
-    np.testing.assert_allclose(run(unrolled, drawn.params, drawn.x_BT).logits_BTV, drawn.logits_BTV, atol=2e-5)
 
 
 @pytest.mark.parametrize("heads", [(3, 3), (6, 3), (4, 1)])

@@ -152,13 +152,6 @@ def test_rows_go_through_the_cache_each_at_its_own_pace(cfg: ModelConfig, params
         np.testing.assert_allclose(output.logits_BTV, wanted, atol=TOLERANCE, rtol=TOLERANCE)
 
 
-def test_a_row_does_not_depend_on_its_batch(cfg: ModelConfig, params: Any) -> None:
-    x_BT = tokens((2, 9))
-    rows = jnp.concatenate([run(cfg, params, x_BT[i : i + 1], *packed((9,), rows=1)).logits_BTV for i in range(2)])
-    whole = run(cfg, params, x_BT, *packed((9,))).logits_BTV
-    np.testing.assert_allclose(whole, rows, atol=TOLERANCE, rtol=TOLERANCE)
-
-
 def test_states_are_float32_and_do_not_grow_with_the_text(cfg: ModelConfig, params: Any) -> None:
     low = dataclasses.replace(cfg, dtype="bfloat16")
     short, long = (cache.empty(low, 2, slots) for slots in (8, 80))
