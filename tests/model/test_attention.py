@@ -107,6 +107,30 @@ def test_rows_longer_than_a_block_and_values_of_another_width(backend: str) -> N
     np.testing.assert_allclose(out, oracle(*arrays[:3], places, scores), atol=3e-6)
 
 
+@pytest.mark.parametrize("case", ["plain", "window"])
+def test_cudnn_agrees_with_the_sum_written_out(case: str) -> None:
+    """To within the digits of bfloat16, padding left out: forward here, backward against `xla` on the same numbers."""
+    if jax.default_backend() != "gpu":
+        pytest.skip("cuDNN runs on GPUs")
+    arrays, places = problem(t=64)
+    arrays = [np.asarray(jnp.asarray(array, jnp.bfloat16).astype(jnp.float32), np.float64) for array in arrays]
+
+    def rounded(backend: str) -> tuple[jax.Array, tuple]:
+        q, k, v, upstream = (jnp.asarray(array, jnp.bfloat16) for array in arrays)
+
+        def objective(*qkv: jax.Array) -> tuple[jax.Array, jax.Array]:
+            out = attend(backend, *qkv, places, places, CASES[case], aligned=True)
+            return jnp.sum((out * upstream).astype(jnp.float32)), out
+
+        (_, out), grads = jax.jit(jax.value_and_grad(objective, argnums=(0, 1, 2), has_aux=True))(q, k, v)
+        return out, grads
+
+    out, grads = rounded("cudnn")
+    np.testing.assert_allclose(out.astype(jnp.float32), oracle(*arrays[:3], places, CASES[case]), atol=2e-2)
+    for found, wanted in zip(grads, rounded("xla")[1], strict=True):
+        np.testing.assert_allclose(found.astype(jnp.float32), wanted.astype(jnp.float32), atol=6e-2)
+
+
 RING = """
 import importlib.util, json, sys
 import jax, numpy as np
