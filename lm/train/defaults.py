@@ -48,9 +48,7 @@ def pretrain() -> ConfigDict:
                     "steps": 0,  # over so many steps
                 },
                 "z_loss": 0.0,  # weight of log² of the softmax's normaliser, added to the loss
-                "ahead_weight": config_dict.placeholder(
-                    float
-                ),  # of the loss of model.predict_ahead's tokens; unset: 0.3
+                "ahead_weight": config_dict.placeholder(float),  # of the loss of what is foretold; unset: 0.3
                 "clip_norm": 1.0,  # gradients longer than this are cut to it
                 "seed": 0,  # of initialisation, data order and dropout
                 "log_every": 10,  # steps between logged ones
@@ -143,6 +141,8 @@ def model() -> ConfigDict:
             "final_norm": True,  # a norm before the head
             "residual": "sequential",  # or side by side: parallel (a norm each), parallel_shared (one norm)
             "residual_scale": 1.0,  # what a branch adds is multiplied by this
+            "hyper_streams": 1,  # parallel residual streams, mixed by learned weights; 1: the ordinary residual
+            "hyper_dynamic": False,  # those weights also follow from what the streams hold
             "value_residual": False,  # blend the first layer's values into every layer's
             "window": per_layer(0),  # positions a query sees back, its own included; 0: all; per layer
             "recurrent": {
