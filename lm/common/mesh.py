@@ -30,6 +30,7 @@ RULES: dict[str, tuple[str, ...]] = {
     "latent": (),
     "positions": (),
     "pair": (),
+    "streams": (),
     "mlp": ("tensor",),
     "recurrent": ("tensor",),
     "state": (),

@@ -15,6 +15,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from lm.model import hyper
 from lm.model.block import Block
 from lm.model.config import ModelConfig
 from lm.model.context import Context, Stream
@@ -38,8 +39,8 @@ class Ahead(nn.Module):
         pair_BT2D = jnp.stack([Norm(c, name="hidden_norm")(h_BTD), Norm(c, name="token_norm")(later_BTD)], axis=-2)
         x_BTD = Linear(c, (2, c.d_model, c.d_model), name="merge")(pair_BT2D)
         block = Block(c, replace(c.layers[-1], n_experts=0), name="block")
-        stream, _, _ = block(Stream(x_BTD), context._replace(layer=c.n_layers + self.depth - 1))
-        return stream.x_BTD
+        stream, _, _ = block(Stream(hyper.spread(c, x_BTD)), context._replace(layer=c.n_layers + self.depth - 1))
+        return hyper.gather(c, stream.x)
 
 
 def later(a_BT: jax.Array, steps: int) -> jax.Array:

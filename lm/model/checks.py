@@ -32,7 +32,8 @@ def check(c: ModelConfig) -> None:
         UserError: the first such key, its value, and what to do.
     """
     _check_types(c, "model")
-    for name in ("vocab_size", "n_layers", "n_heads", "n_kv_heads", "d_model", "d_ff", "head_width", "max_seq_len"):
+    shape = ("vocab_size", "n_layers", "n_heads", "n_kv_heads", "d_model", "d_ff", "head_width", "max_seq_len")
+    for name in (*shape, "hyper_streams"):
         if getattr(c, name) < 1:
             raise UserError(f"model.{name}={getattr(c, name)}: must be at least 1")
     if c.n_heads % c.n_kv_heads:
@@ -114,6 +115,10 @@ def _check_pattern(c: ModelConfig) -> None:
         )
     if c.norm_placement == "post" and c.residual != "sequential":
         raise UserError(f"model.residual={c.residual}: a parallel block has no place for model.norm_placement=post")
+    if c.hyper_streams > 1 and c.residual != "sequential":
+        raise UserError(f"model.hyper_streams={c.hyper_streams}: needs model.residual=sequential, not {c.residual}")
+    if c.hyper_streams > 1 and c.norm_placement == "post":
+        raise UserError(f"model.hyper_streams={c.hyper_streams}: has no one sum for model.norm_placement=post to norm")
     if c.residual == "parallel_shared" and c.norm_placement == "output":
         raise UserError("model.residual=parallel_shared: model.norm_placement=output norms no input to share")
     if c.residual != "sequential" and any(layer.mlp == "none" for layer in c.layers):
@@ -214,6 +219,7 @@ def _check_unused(c: ModelConfig) -> None:
         ("norm_epsilon", c.norm in ("rms", "layer") or norms_inside, f"model.norm={c.norm} divides by nothing"),
         ("final_norm", c.norm != "none", "model.norm is none"),
         ("norm_placement", c.norm != "none", "model.norm is none"),
+        ("hyper_dynamic", c.hyper_streams > 1, "model.hyper_streams is 1"),
         ("head_bias", not c.tie_embeddings, "model.tie_embeddings=True leaves no head of its own"),
         ("mlp_bias", any(layer.mlp != "none" for layer in c.layers), "no layer has an MLP"),
         ("window", attends, "no layer attends"),

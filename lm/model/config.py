@@ -182,6 +182,8 @@ class ModelConfig:
     final_norm: bool = True
     residual: Residual = "sequential"
     residual_scale: float = 1.0
+    hyper_streams: int = 1
+    hyper_dynamic: bool = False
     value_residual: bool = False
 
     window: PerLayer[int] = 0

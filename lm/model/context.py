@@ -1,6 +1,6 @@
 """What flows through the layers beside their parameters.
 
-Dims: B batch, T time, S cache slots, D width, K key/value heads, N head width.
+Dims: B batch, T time, S cache slots, P residual streams, D width, K key/value heads, N head width.
 """
 
 from __future__ import annotations
@@ -31,9 +31,12 @@ class Context(NamedTuple):
 
 
 class Stream(NamedTuple):
-    """What one layer hands to the next: the residual stream, and the first layer's values where they are reused."""
+    """What one layer hands to the next: the residual stream, and the first layer's values where they are reused.
 
-    x_BTD: jax.Array
+    `x` is `[B, T, D]`, or of several streams `[B, T, P, D]`.
+    """
+
+    x: jax.Array
     first_v_BTKN: jax.Array | None = None
 
 

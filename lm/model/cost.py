@@ -55,7 +55,9 @@ def flops_per_token(cfg: ModelConfig, seq_len: int) -> int:
 
     Each depth of `predict_ahead` runs a block like the last, and the head once more.
     """
-    ahead = cfg.predict_ahead * (2 * cfg.vocab_size * cfg.d_model + _mixing_flops(cfg, cfg.layers[-1], seq_len))
+    last = cfg.layers[-1]
+    block = _mixing_flops(cfg, last, seq_len) + _stream_flops(cfg, last)
+    ahead = cfg.predict_ahead * (2 * cfg.vocab_size * cfg.d_model + block)
     ahead += 2 * _matrix_weights(cfg, ahead=True)
     return 3 * (forward_flops(cfg, seq_len) + ahead)
 
@@ -69,7 +71,7 @@ def forward_flops(cfg: ModelConfig, seq_len: int) -> int:
     weights = _matrix_weights(cfg, ahead=False)
     if cfg.tie_embeddings:
         weights += cfg.vocab_size * cfg.d_model
-    return 2 * weights + sum(_mixing_flops(cfg, layer, seq_len) for layer in cfg.layers)
+    return 2 * weights + sum(_mixing_flops(cfg, layer, seq_len) + _stream_flops(cfg, layer) for layer in cfg.layers)
 
 
 def _matrix_weights(cfg: ModelConfig, *, ahead: bool) -> int:
@@ -90,6 +92,18 @@ def _mixing_flops(cfg: ModelConfig, layer: Layer, seq_len: int) -> int:
         return 2 * recurrent_width(cfg, "ssm") * cfg.recurrent.state_width if layer.mixer == "ssm" else 0
     seen = min(layer.window or seq_len, seq_len)
     return 2 * cfg.n_heads * (key_width(cfg, layer) + value_width(cfg, layer)) * seen
+
+
+def _stream_flops(cfg: ModelConfig, layer: Layer) -> int:
+    """Returns what reading and mixing parallel residual streams costs a token, in a layer's one or two branches.
+
+    Their dynamic weights' matrix acts on each stream, one of which has been counted with the other matrices.
+    """
+    n = cfg.hyper_streams
+    if n == 1:
+        return 0
+    weighing = (n - 1) * (n + 2) if cfg.hyper_dynamic else 0
+    return 2 * cfg.d_model * (n + n * n + weighing) * (1 if layer.mlp == "none" else 2)
 
 
 def cache_bytes(cfg: ModelConfig, slots: int) -> int:

@@ -15,6 +15,7 @@ import jax.numpy as jnp
 
 from lm.common.mesh import constrain
 from lm.model import cache as caches
+from lm.model import hyper
 from lm.model.ahead import Ahead, later
 from lm.model.attention import Places
 from lm.model.block import Block
@@ -122,7 +123,7 @@ class Layers(nn.Module):
             stream = run_one(stream, number, written)
         joined = {name: jax.tree.map(lambda *a: jnp.concatenate(a), *parts) for name, parts in written.items()}
         kept = None if cache is None else {name: kept for name, (kept, _) in joined.items()}
-        return stream.x_BTD, kept, {name: aux for name, (_, aux) in joined.items() if aux}
+        return hyper.gather(c, stream.x), kept, {name: aux for name, (_, aux) in joined.items() if aux}
 
 
 def _init_stack(cfg: ModelConfig, stack: Stack, key: jax.Array) -> Any:
@@ -152,10 +153,11 @@ def _runner(cfg: ModelConfig, stack: Stack, *, looped: bool) -> Any:
 
 def begin(cfg: ModelConfig, x_BTD: jax.Array) -> Stream:
     """Returns the stream that enters the first layer."""
+    x = hyper.spread(cfg, x_BTD)
     if not cfg.value_residual:
-        return Stream(x_BTD)
+        return Stream(x)
     shape = (*x_BTD.shape[:2], cfg.n_kv_heads, cfg.head_width)
-    return Stream(x_BTD, jnp.zeros(shape, cfg.dtype))
+    return Stream(x, jnp.zeros(shape, cfg.dtype))
 
 
 class Decoder(nn.Module):

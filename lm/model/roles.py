@@ -38,6 +38,11 @@ def halves(shape: tuple[int, ...], cfg: ModelConfig, key: jax.Array) -> jax.Arra
     return jnp.full(shape, 0.5, jnp.float32)
 
 
+def hundredths(shape: tuple[int, ...], cfg: ModelConfig, key: jax.Array) -> jax.Array:
+    """Starts at 1/100 (Zhu et al., 2024)."""
+    return jnp.full(shape, 0.01, jnp.float32)
+
+
 def tenths(shape: tuple[int, ...], cfg: ModelConfig, key: jax.Array) -> jax.Array:
     """Starts normal with standard deviation 1/10 (Ye et al., 2024)."""
     return 0.1 * jax.random.normal(key, shape, jnp.float32)
@@ -119,6 +124,11 @@ ROLES: dict[str, Role] = {
     "norm.scale": vector("embed", start=unit_scale),
     "norm.bias": vector("embed", start=zeros),
     "norm.alpha": vector(start=halves),
+    "hyper.read": vector("streams", start=zeros),
+    "hyper.mix": vector("streams", "streams", start=zeros),
+    "hyper.write": vector("streams", start=zeros),
+    "hyper.kernel": Role(("embed", "streams"), 1, "matrix", start=zeros),
+    "hyper.factors": vector("pair", start=hundredths),
     "q.kernel": Role(("embed", "heads", "head_width"), 1, "matrix"),
     "k.kernel": Role(("embed", "kv_heads", "head_width"), 1, "matrix"),
     "v.kernel": Role(("embed", "kv_heads", "head_width"), 1, "matrix"),
@@ -178,8 +188,9 @@ def named(name: str) -> Role:
     module, _, leaf = name.rpartition(".")
     if leaf == "bias" and (kernel := ROLES.get(f"{module}.kernel")):
         return vector(*kernel.axes[: kernel.members], *kernel.axes[kernel.n_in :], start=zeros)
-    assert module.endswith("norm"), f"{name} has no row in the role table"
-    return ROLES[f"norm.{leaf}"]
+    kind = module.rpartition("_")[2]  # as `norm` is of `final_norm` and `mlp_norm`
+    assert kind in ("norm", "hyper"), f"{name} has no row in the role table"
+    return ROLES[f"{kind}.{leaf}"]
 
 
 def role_of(path: tuple[str, ...]) -> Role:

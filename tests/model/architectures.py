@@ -44,6 +44,7 @@ NUMBERS: dict[str, tuple[Any, ...]] = {
     "moe.z_weight": (0.0, 0.01),
     "norm_epsilon": (1e-6, 1e-3),
     "residual_scale": (1.0, 0.7),
+    "hyper_streams": (1, 1, 1, 2, 3),  # mostly 1: several go with fewer of the other keys
     "window": (0, 2, 5),
     "attention_scale": (0.0, 0.3),
     "attention_softcap": (0.0, 2.0),

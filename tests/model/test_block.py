@@ -103,6 +103,6 @@ def test_arrangements(changes: dict[str, str], by_hand: Any) -> None:
     parts = Parts(cfg, params)
     expected = by_hand(parts, X)
     found, cached, aux = block.apply({"params": params}, Stream(X), CONTEXT)
-    np.testing.assert_allclose(found.x_BTD, expected, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(found.x, expected, rtol=1e-4, atol=1e-5)
     assert parts.used == params.keys()
     assert (cached, aux) == (None, {})

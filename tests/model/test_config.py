@@ -55,6 +55,19 @@ GOOD = {
             {"norm_placement": "post", "residual": "parallel"},
             "model.residual=parallel: a parallel block has no place for model.norm_placement=post",
         ),
+        ({"hyper_streams": 0}, "model.hyper_streams=0: must be at least 1"),
+        (
+            {"hyper_streams": 2, "residual": "parallel"},
+            "model.hyper_streams=2: needs model.residual=sequential, not parallel",
+        ),
+        (
+            {"hyper_streams": 2, "norm_placement": "post"},
+            "model.hyper_streams=2: has no one sum for model.norm_placement=post to norm",
+        ),
+        (
+            {"hyper_dynamic": True},
+            "model.hyper_dynamic=True: would change nothing, as model.hyper_streams is 1; leave it out",
+        ),
         (
             {"norm_placement": "output", "residual": "parallel_shared"},
             "model.residual=parallel_shared: model.norm_placement=output norms no input to share",

@@ -59,6 +59,8 @@ def traced(cfg: ModelConfig, seq_len: int) -> int:
         {"mixer": ("lstm", "gru")},
         {"mixer": ("linear", "linear", "attention")},
         {"mixer": "ssm", "mlp": "none"},
+        {"hyper_streams": 3, "mlp": ("swiglu", "none")},
+        {"hyper_streams": 2, "hyper_dynamic": True},
     ],
 )
 def test_flops_are_those_of_the_trace(keys: dict[str, Any]) -> None:

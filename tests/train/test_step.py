@@ -9,6 +9,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -50,10 +51,11 @@ def batch(rows: int = 8, masked: bool = True) -> dict[str, np.ndarray]:
 
 
 def run(
-    mesh_sizes: dict[str, int], steps: int = 4, dropout: float = 0.0, **options: int
+    mesh_sizes: dict[str, int], steps: int = 4, changes: dict[str, Any] | None = None, **options: int
 ) -> tuple[list[float], list[float], dict]:
     """Losses and gradient norms of some steps, and where the state's arrays ended up."""
-    model = replace(CFG, dropout=dropout, attention_backend="ring" if mesh_sizes.get("context", 1) > 1 else "xla")
+    backend = "ring" if mesh_sizes.get("context", 1) > 1 else "xla"
+    model = replace(CFG, attention_backend=backend, **(changes or {}))
     cfg = pretrain().optimizer
     cfg.name, cfg.peak_lr = "muon", 3e-3
     optimizer = Optimizer.from_config(cfg, cosine(30, 1, 0.1))
@@ -85,7 +87,8 @@ def test_first_loss_is_near_log_v() -> None:
 @pytest.mark.parametrize(("microbatches", "dropout"), [(2, 0.0), (4, 0.0), (4, DROPOUT)])
 def test_micro_batches_change_nothing(microbatches: int, dropout: float) -> None:
     """Gradients are weighted by targets, not by micro-batch, however unevenly the mask falls; rows drop the same."""
-    whole, parts = run({}, dropout=dropout), run({}, dropout=dropout, microbatches=microbatches)
+    changes = {"dropout": dropout}
+    whole, parts = run({}, changes=changes), run({}, changes=changes, microbatches=microbatches)
     np.testing.assert_allclose(whole[0], parts[0], rtol=1e-5)
     np.testing.assert_allclose(whole[1], parts[1], rtol=1e-4)
 
@@ -145,22 +148,25 @@ SHARDED = """
 import importlib.util, json, sys
 spec = importlib.util.spec_from_file_location("test_step", sys.argv[1])
 module = importlib.util.module_from_spec(spec); spec.loader.exec_module(module)
-print(json.dumps([module.run(sizes, dropout=dropout) for sizes, dropout in json.loads(sys.argv[2])]))
+print(json.dumps([module.run(sizes, changes=changes) for sizes, changes in json.loads(sys.argv[2])]))
 """
 CUBE = {"data": 2, "fsdp": 2, "tensor": 2}
-MESHES = [
-    ({"data": 8}, 0.0),
-    ({"data": 4, "fsdp": 2}, DROPOUT),
-    ({"fsdp": 4, "tensor": 2}, 0.0),
-    (CUBE, DROPOUT),
-    ({"context": 4, "data": 2}, 0.0),
+DROPPED = {"dropout": DROPOUT}
+STREAMS = {"hyper_streams": 3, "hyper_dynamic": True}
+MESHES: list[tuple[dict[str, int], dict[str, Any]]] = [
+    ({"data": 8}, {}),
+    ({"data": 4, "fsdp": 2}, DROPPED),
+    ({"fsdp": 4, "tensor": 2}, {}),
+    (CUBE, DROPPED),
+    ({"context": 4, "data": 2}, {}),
+    ({"context": 2, "fsdp": 2, "tensor": 2}, STREAMS),
 ]
 
 
 def test_sharded_equals_single() -> None:
     """On 8 simulated devices every mesh gives the single device's losses, with its parameters really split.
 
-    With dropout too: a row drops the same entries on whatever device it is.
+    With dropout too: a row drops the same entries on whatever device it is. And with several residual streams.
     """
     environment = {"JAX_PLATFORMS": "cpu", "XLA_FLAGS": "--xla_force_host_platform_device_count=8"}
     done = subprocess.run(
@@ -171,9 +177,9 @@ def test_sharded_equals_single() -> None:
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    single = {dropout: run({}, dropout=dropout) for dropout in (0.0, DROPOUT)}
-    for (sizes, dropout), (sharded_losses, sharded_norms, shards) in zip(MESHES, json.loads(done.stdout), strict=True):
-        losses, norms, _ = single[dropout]
+    single = {str(changes): run({}, changes=changes) for changes in ({}, DROPPED, STREAMS)}
+    for (sizes, changes), (sharded_losses, sharded_norms, shards) in zip(MESHES, json.loads(done.stdout), strict=True):
+        losses, norms, _ = single[str(changes)]
         np.testing.assert_allclose(sharded_norms[0], norms[0], rtol=1e-5, err_msg=str(sizes))
         np.testing.assert_allclose(sharded_losses, losses, rtol=1e-4, err_msg=str(sizes))
         fsdp, tensor = sizes.get("fsdp", 1), sizes.get("tensor", 1)
