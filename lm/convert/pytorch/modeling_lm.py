@@ -15,7 +15,8 @@ A new one is a class and its line in a registry; its keys stand in `ARCHITECTURE
 are no `Linear` or `nn.Embedding` get their first values in the module's `initialise`.
 
 Dims: B batch, T time, S time of keys, D width, F feed-forward units, H query heads, K key/value heads, N head width,
-M value width, R rotated pairs, C channels of a recurrence, V vocabulary.
+M value width, R rotated pairs, C channels of a recurrence, P residual streams before a branch and Q after it,
+V vocabulary.
 """
 
 from __future__ import annotations
@@ -73,6 +74,8 @@ ARCHITECTURE: dict[str, Any] = {
     "final_norm": True,
     "residual": "sequential",
     "residual_scale": 1.0,
+    "hyper_streams": 1,
+    "hyper_dynamic": False,
     "value_residual": False,
     "window": 0,
     "latent": {"q_rank": 0, "kv_rank": 0, "rope_width": 0, "value_width": 0, "norm_epsilon": 0.0},
@@ -181,11 +184,11 @@ class Context(NamedTuple):
 class Stream(NamedTuple):
     """What one layer hands to the next: the residual stream, and what is told of it.
 
-    `first_v_BTKN` are the first layer's values, where they are reused; `penalty` is what routers add to the loss of
-    all tokens so far.
+    `x` is `[B, T, D]`, or of several streams `[B, T, P, D]`; `first_v_BTKN` are the first layer's values, where they
+    are reused; `penalty` is what routers add to the loss of all tokens so far.
     """
 
-    x_BTD: Tensor
+    x: Tensor
     first_v_BTKN: Tensor | None = None
     penalty: Tensor | None = None
 
@@ -1012,11 +1015,94 @@ MIXERS: dict[str, Callable[[LmConfig, Layer], nn.Module]] = {
 MLPS: dict[str, Callable[[LmConfig, Layer], nn.Module]] = dict.fromkeys(KINDS, MLP)
 
 
+class Plain:
+    """The ordinary residual: a branch reads the one stream, and is added to it."""
+
+    def __call__(self, x_BTD: Tensor) -> Plain:
+        return self
+
+    def read(self, x_BTD: Tensor) -> Tensor:
+        return x_BTD
+
+    def write(self, x_BTD: Tensor, branch_BTD: Tensor) -> Tensor:
+        return x_BTD + branch_BTD
+
+
+class Weighted(NamedTuple):
+    """Weights between streams and a branch in float32, with `[B, T]` in front where they depend on the input."""
+
+    read_P: Tensor
+    mix_PQ: Tensor
+    write_Q: Tensor
+
+    def read(self, x_BTPD: Tensor) -> Tensor:
+        """Returns what the branch reads, `[B, T, D]`."""
+        return torch.einsum("...p,...pd->...d", self.read_P, x_BTPD.float()).to(x_BTPD.dtype)
+
+    def write(self, x_BTPD: Tensor, branch_BTD: Tensor) -> Tensor:
+        """Returns the streams after the branch, `[B, T, Q, D]`."""
+        mixed_BTQD = torch.einsum("...pq,...pd->...qd", self.mix_PQ, x_BTPD.float())
+        return (mixed_BTQD + self.write_Q[..., None] * branch_BTD[..., None, :]).to(x_BTPD.dtype)
+
+
+class Hyper(nn.Module):
+    """The weights of a branch of hyper-connections (Zhu et al., 2024); what is stored is added to where they start.
+
+    The start is to read one stream, another in the next branch, to mix none, and to write to all. `hyper_dynamic` adds
+    the tanh of a map of each stream, times two small learned factors.
+    """
+
+    def __init__(self, config: LmConfig, number: int) -> None:
+        super().__init__()
+        n = config.hyper_streams
+        self.first = number % n
+        self.read, self.write = nn.Parameter(torch.empty(n)), nn.Parameter(torch.empty(n))
+        self.mix = nn.Parameter(torch.empty(n, n))
+        self.dynamic = config.hyper_dynamic
+        if self.dynamic:
+            self.hyper_norm = Norm(config, config.d_model)
+            self.kernel = nn.Parameter(torch.empty(config.d_model, n + 2))
+            self.factors = nn.Parameter(torch.empty(2))
+
+    def initialise(self) -> None:
+        for parameter in (self.read, self.mix, self.write, *((self.kernel,) if self.dynamic else ())):
+            nn.init.zeros_(parameter)
+        if self.dynamic:
+            nn.init.constant_(self.factors, 0.01)
+
+    def forward(self, x_BTPD: Tensor) -> Weighted:
+        """Returns the weights for the streams that the branch meets."""
+        start_PQ = torch.eye(len(self.read), device=x_BTPD.device)
+        weights = Weighted(
+            start_PQ[self.first] + self.read.float(), start_PQ + self.mix.float(), 1.0 + self.write.float()
+        )
+        if not self.dynamic:
+            return weights
+        found = torch.tanh((self.hyper_norm(x_BTPD) @ self.kernel).float())
+        for_reading, for_writing = self.factors.float()
+        return Weighted(
+            weights.read_P + for_reading * found[..., 0],
+            weights.mix_PQ + for_reading * found[..., 1:-1],
+            weights.write_Q + for_writing * found[..., -1],
+        )
+
+
+def spread(x_BTD: Tensor, streams: int) -> Tensor:
+    """Returns the streams that enter the first layer: copies `[B, T, P, D]`, or the one as it is."""
+    return x_BTD if streams == 1 else x_BTD[..., None, :].expand(-1, -1, streams, -1)
+
+
+def gather(x: Tensor) -> Tensor:
+    """Returns the mean of the streams, `[B, T, D]`."""
+    return x if x.ndim == 3 else x.mean(-2)
+
+
 class Block(nn.Module):
     """x + mixer(norm(x)), then x + mlp(norm(x)); or the norms elsewhere, or both branches at once.
 
     `pre` norms what a branch reads (Xiong et al., 2020), `post` the sum (Vaswani et al., 2017), `output` what a
-    branch writes (OLMo 2), `sandwich` what it reads and what it writes (Gemma 2).
+    branch writes (OLMo 2), `sandwich` what it reads and what it writes (Gemma 2). Of several streams, x is what `Hyper`
+    has a branch read, and how it is added.
     """
 
     def __init__(self, config: LmConfig, number: int) -> None:
@@ -1026,6 +1112,8 @@ class Block(nn.Module):
         self.moe = MoE(c, layer) if layer.n_experts else None
         self.mlp = MLPS[layer.mlp](c, layer) if layer.mlp != "none" and not layer.n_experts else None
         self.feeds = layer.mlp != "none"
+        self.mixer_hyper = Hyper(c, number) if c.hyper_streams > 1 else Plain()
+        self.mlp_hyper = Hyper(c, number + 1) if c.hyper_streams > 1 and self.feeds else Plain()
         for branch in ("mixer", "mlp") if self.feeds else ("mixer",):
             shared = c.residual == "parallel_shared" and branch == "mlp"
             reads = c.norm_placement in ("pre", "sandwich") and not shared
@@ -1035,21 +1123,23 @@ class Block(nn.Module):
 
     def forward(self, stream: Stream, context: Context, cached: Kept | None) -> tuple[Stream, Kept | None]:
         """Returns the stream after the layer, and what its mixer keeps (None without a cache)."""
-        x_BTD = stream.x_BTD
-        read_BTD = self.mixer_norm(x_BTD)
+        x = stream.x
+        links = self.mixer_hyper(x)
+        read_BTD = self.mixer_norm(links.read(x))
         mixed_BTD, stream, kept = self.mixer(read_BTD, stream, context, cached)
         if self.config.residual == "sequential":
-            x_BTD = self._add(x_BTD, mixed_BTD, self.mixer_post_norm)
+            x = self._add(x, mixed_BTD, links, self.mixer_post_norm)
             if self.feeds:
-                mlp_BTD, stream = self._feed_forward(self.mlp_norm(x_BTD), stream, context)
-                x_BTD = self._add(x_BTD, mlp_BTD, self.mlp_post_norm)
+                links = self.mlp_hyper(x)
+                mlp_BTD, stream = self._feed_forward(self.mlp_norm(links.read(x)), stream, context)
+                x = self._add(x, mlp_BTD, links, self.mlp_post_norm)
         else:
             if self.config.residual == "parallel":
-                read_BTD = self.mlp_norm(x_BTD)
+                read_BTD = self.mlp_norm(x)
             mlp_BTD, stream = self._feed_forward(read_BTD, stream, context)
-            x_BTD = self._add(x_BTD, mixed_BTD, self.mixer_post_norm)
-            x_BTD = self._add(x_BTD, mlp_BTD, self.mlp_post_norm)
-        return stream._replace(x_BTD=x_BTD), kept
+            x = self._add(x, mixed_BTD, links, self.mixer_post_norm)
+            x = self._add(x, mlp_BTD, links, self.mlp_post_norm)
+        return stream._replace(x=x), kept
 
     def _feed_forward(self, x_BTD: Tensor, stream: Stream, context: Context) -> tuple[Tensor, Stream]:
         if self.mlp is not None:
@@ -1058,12 +1148,12 @@ class Block(nn.Module):
         y_BTD, penalty = self.moe(x_BTD, context.queries.segments_BT)
         return y_BTD, stream._replace(penalty=penalty if stream.penalty is None else stream.penalty + penalty)
 
-    def _add(self, x_BTD: Tensor, branch_BTD: Tensor, norm: nn.Module) -> Tensor:
+    def _add(self, x: Tensor, branch_BTD: Tensor, links: Plain | Weighted, norm: nn.Module) -> Tensor:
         """Adds a branch to the stream, with the norm that stands behind it, if any."""
         c, after = self.config, self.config.norm_placement == "post"
         branch_BTD = c.residual_scale * (branch_BTD if after else norm(branch_BTD))
-        x_BTD = x_BTD + F.dropout(branch_BTD, c.dropout, self.training)
-        return norm(x_BTD) if after else x_BTD
+        x = links.write(x, F.dropout(branch_BTD, c.dropout, self.training))
+        return norm(x) if after else x
 
 
 class Embedding(nn.Module):
@@ -1163,7 +1253,7 @@ class LmForCausalLM(PreTrainedModel, GenerationMixin):
             use_cache: start a cache where none is given.
             logits_to_keep: how many last places to score (0: all), or which.
             segment_ids: document of each token within its row, from 1, 0 for padding; documents do not see each other.
-            output_hidden_states: return what enters each layer, and what leaves the last norm.
+            output_hidden_states: return what enters each layer, a mean over streams, and what leaves the last norm.
             loss_options: passed to the loss, such as `num_items_in_batch`.
         """
         if loss_options.pop("output_attentions", None):
@@ -1172,12 +1262,13 @@ class LmForCausalLM(PreTrainedModel, GenerationMixin):
         cache = LmCache(len(self.layers)) if use_cache and past_key_values is None else past_key_values
         context = _context(table_BTD.shape[:2], table_BTD.device, attention_mask, segment_ids, position_ids, cache)
         x_BTD = self.embed(table_BTD, context.queries.positions_BT)
-        stream = Stream(F.dropout(x_BTD, self.config.dropout, self.training))
+        x_BTD = F.dropout(x_BTD, self.config.dropout, self.training)
+        stream = Stream(spread(x_BTD, self.config.hyper_streams))
         entering = []
         for number, block in enumerate(self.layers):
-            entering.append(stream.x_BTD)
+            entering.append(gather(stream.x))
             stream = self._run(block, number, stream, context, cache)
-        h_BTD = self.final_norm(stream.x_BTD)
+        h_BTD = self.final_norm(gather(stream.x))
         if cache is not None:
             cache.places = context.keys
         scored = slice(-logits_to_keep, None) if isinstance(logits_to_keep, int) else logits_to_keep

@@ -152,6 +152,16 @@ _CHANGES: dict[str, dict[str, Any]] = {
         "window": 4,
         "recurrent": Recurrent(width=32, blocks=8, bias=True),
     },
+    "hyper": {
+        "n_layers": 3,
+        "mlp": ("swiglu", "swiglu", "none"),
+        "hyper_streams": 3,
+        "hyper_dynamic": True,
+        "norm_placement": "sandwich",
+        "value_residual": True,
+        "residual_scale": 0.7,
+    },
+    "hyper-static": {"hyper_streams": 2, "norm": "none", "mixer": ("attention", "ssm")},
     "unscaled": {"norm": "rms", "norm_scale": "none", "n_kv_heads": 4},
 }
 _EXPERTS: dict[str, dict[str, Any]] = {

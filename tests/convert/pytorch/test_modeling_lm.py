@@ -29,7 +29,8 @@ ROUTED = [pytest.param(cfg, id=name) for name, cfg in EXPERTS.items()]
 NAMED = [pytest.param(cfg, id=name) for name, cfg in ARCHITECTURES.items()]
 # A cache, padding and packing meet all kinds of positions and of values that layers share.
 VARIED = [
-    pytest.param(ARCHITECTURES[name], id=name) for name in ("gemma2", "bloom", "gpt2", "deepseek", "lstm", "griffin")
+    pytest.param(ARCHITECTURES[name], id=name)
+    for name in ("gemma2", "bloom", "gpt2", "deepseek", "lstm", "griffin", "hyper")
 ]
 
 
@@ -110,7 +111,7 @@ def test_the_number_of_counted_tokens_can_be_given() -> None:
     assert_close(model(x_BT, labels=x_BT, num_items_in_batch=torch.tensor(16)).loss, mean * 8 / 16)
 
 
-@pytest.mark.parametrize("cfg", [ARCHITECTURES["gemma2"], ARCHITECTURES["gpt2"]], ids=["gemma2", "gpt2"])
+@pytest.mark.parametrize("cfg", [pytest.param(ARCHITECTURES[name], id=name) for name in ("gemma2", "gpt2", "hyper")])
 def test_gradients_are_those_of_the_jax_model(cfg: ModelConfig) -> None:
     x_BT = tokens(cfg, 2, 9)
 
