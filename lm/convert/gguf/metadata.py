@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
 
 from lm.convert.gguf.architectures import Architecture
 from lm.convert.hf.families.parts import scale_of
+from lm.convert.hf.rope import spread
 from lm.model import rope
 from lm.model.config import ModelConfig, Rope
 from lm.model.widths import rotary_width
@@ -76,5 +76,4 @@ def _add_rope(writer: Any, cfg: ModelConfig) -> None:
     if cfg.rope.scaling == "yarn":
         writer.add_rope_scaling_orig_ctx_len(cfg.rope.original_len)
         if cfg.rope.attention_factor:  # as a multiple of what YaRN itself would take
-            own = 0.1 * math.log(whole.factor) + 1.0 if whole.factor > 1 else 1.0
-            writer.add_rope_scaling_attn_factors(cfg.rope.attention_factor / own)
+            writer.add_rope_scaling_attn_factors(cfg.rope.attention_factor / spread(whole.factor))

@@ -7,14 +7,18 @@ or one for each of the `layer_types`. Both are read. Written is the older, which
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
+from lm.common.errors import UserError
 from lm.convert.hf.settings import Settings
-from lm.model.config import ModelConfig, Rope
+from lm.model.config import ModelConfig, Rope, RopeScaling
+
+_KINDS: Mapping[str, RopeScaling] = {"default": "none", "linear": "linear", "llama3": "llama3", "yarn": "yarn"}
 
 
 def read(settings: Settings, max_seq_len: int, *, theta: float = 10_000.0, fraction: float = 1.0) -> Rope:
-    """Takes one rotation for all layers; `theta` and `fraction` are the family's own where the file says nothing.
+    """Reads one rotation for all layers; `theta` and `fraction` are the family's own where the file says nothing.
 
     Raises:
         UserError: a kind of scaling that is not supported, or a value it needs is missing.
@@ -22,18 +26,33 @@ def read(settings: Settings, max_seq_len: int, *, theta: float = 10_000.0, fract
     theta = settings.number("rope_theta", theta)
     fraction = settings.number("partial_rotary_factor", fraction)
     original_len = settings.integer("original_max_position_embeddings", 0)
-    scaling = settings.take("rope_parameters", None) or settings.take("rope_scaling", None) or {}
-    settings.drop("rope_scaling")
-    if not isinstance(scaling, dict):
-        raise settings.refusal("rope_scaling", scaling, "an object is expected")
-    inner = Settings(scaling, f"{settings.where}: rope_scaling")
-    rope = parameters(inner, original_len or max_seq_len, theta=theta, fraction=fraction)
-    inner.finish()
-    return rope
+    return parameters(keys(settings), original_len or max_seq_len, theta=theta, fraction=fraction)
+
+
+def keys(settings: Settings) -> Settings:
+    """Returns the keys of the one rotation, by whichever name; none where neither is there.
+
+    Raises:
+        UserError: both are.
+    """
+    old, new = settings.section("rope_scaling"), settings.section("rope_parameters")
+    if old and new:
+        raise UserError(f"{settings.where}: rope_scaling: rope_parameters is there too; take one of them out")
+    return old or new
+
+
+def kind(inner: Settings) -> RopeScaling:
+    """Returns the kind of scaling, under either name of that key.
+
+    Raises:
+        UserError: one that is not supported.
+    """
+    inner.drop("type")
+    return inner.choice("rope_type" if inner.given("rope_type") else "type", _KINDS, "default")
 
 
 def parameters(inner: Settings, original_len: int, *, theta: float = 10_000.0, fraction: float = 1.0) -> Rope:
-    """Takes the keys of one `rope_scaling` or `rope_parameters`; the others are what holds where they say nothing.
+    """Reads the keys of one `rope_scaling` or `rope_parameters`; the others are what holds where they say nothing.
 
     Raises:
         UserError: as `read`.
@@ -42,31 +61,32 @@ def parameters(inner: Settings, original_len: int, *, theta: float = 10_000.0, f
         "theta": inner.number("rope_theta", theta),
         "fraction": inner.number("partial_rotary_factor", fraction),
     }
-    old_name = inner.take("type", "default")
-    kinds = {"default": "none", "linear": "linear", "llama3": "llama3", "yarn": "yarn"}
-    kind = inner.choice("rope_type", kinds, old_name)
-    if kind == "none":
+    if (scaling := kind(inner)) == "none":
         inner.drop("factor", "original_max_position_embeddings")
         return Rope(**given)
-    given |= {"scaling": kind, "factor": inner.number("factor")}
-    if kind in ("llama3", "yarn"):
+    given |= {"scaling": scaling, "factor": inner.number("factor", positive=True)}
+    if scaling in ("llama3", "yarn"):
         given["original_len"] = inner.integer("original_max_position_embeddings", original_len)
-    if kind == "llama3":
+    if scaling == "llama3":
         given["low_frequency_factor"] = inner.number("low_freq_factor")
         given["high_frequency_factor"] = inner.number("high_freq_factor")
-    if kind == "yarn":
+    if scaling == "yarn":
         given |= _yarn(inner, given["factor"])
     return Rope(**given)
 
 
-def _yarn(inner: Settings, factor: float) -> dict[str, Any]:
-    def size(weight: float) -> float:
-        return 0.1 * weight * math.log(factor) + 1.0 if factor > 1 else 1.0
+def spread(factor: float, weight: float = 1.0) -> float:
+    """Returns what YaRN multiplies queries, and keys, by for their scores to keep their spread (Peng et al., 2023)."""
+    return 0.1 * weight * math.log(factor) + 1.0 if factor > 1 else 1.0
 
-    attention_factor = inner.number("attention_factor", 0.0)
+
+def _yarn(inner: Settings, factor: float) -> dict[str, Any]:
+    attention_factor = inner.number("attention_factor", 0.0, least=0)
     above, below = inner.number("mscale", 0.0), inner.number("mscale_all_dim", 0.0)
     if not attention_factor and above and below:  # DeepSeek's way to say it
-        attention_factor = size(above) / size(below)
+        if (divisor := spread(factor, below)) <= 0:
+            raise inner.refusal("mscale_all_dim", below, "too far below 0 to divide by")
+        attention_factor = spread(factor, above) / divisor
     return {
         "beta_fast": inner.number("beta_fast", 32.0),
         "beta_slow": inner.number("beta_slow", 1.0),
@@ -81,23 +101,23 @@ def write(cfg: ModelConfig, *, partial: bool = False) -> dict[str, Any]:
     What differs from layer to layer is written as of the first layer, and `ntk`, which the format lacks, left out: the
     caller compares what comes back.
     """
-    keys: dict[str, Any] = {"rope_theta": cfg.layers[0].theta, "rope_scaling": scaling(cfg.rope, cfg.layers[0].factor)}
+    said: dict[str, Any] = {"rope_theta": cfg.layers[0].theta, "rope_scaling": scaling(cfg.rope, cfg.layers[0].factor)}
     if partial:
-        keys["partial_rotary_factor"] = cfg.rope.fraction
-    return keys
+        said["partial_rotary_factor"] = cfg.rope.fraction
+    return said
 
 
 def scaling(rope: Rope, factor: float) -> dict[str, Any] | None:
     """Returns `rope_scaling`, None where nothing is stretched."""
     if rope.scaling in ("none", "ntk"):
         return None
-    keys: dict[str, Any] = {"rope_type": rope.scaling, "factor": factor}
+    said: dict[str, Any] = {"rope_type": rope.scaling, "factor": factor}
     if rope.scaling in ("llama3", "yarn"):
-        keys["original_max_position_embeddings"] = rope.original_len
+        said["original_max_position_embeddings"] = rope.original_len
     if rope.scaling == "llama3":
-        keys |= {"low_freq_factor": rope.low_frequency_factor, "high_freq_factor": rope.high_frequency_factor}
+        said |= {"low_freq_factor": rope.low_frequency_factor, "high_freq_factor": rope.high_frequency_factor}
     if rope.scaling == "yarn":
-        keys |= {"beta_fast": rope.beta_fast, "beta_slow": rope.beta_slow, "truncate": rope.truncate}
+        said |= {"beta_fast": rope.beta_fast, "beta_slow": rope.beta_slow, "truncate": rope.truncate}
         if rope.attention_factor:
-            keys["attention_factor"] = rope.attention_factor
-    return keys
+            said["attention_factor"] = rope.attention_factor
+    return said

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import shutil
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +27,25 @@ def same(a: Any, b: Any) -> bool:
     """Says whether two parameter trees are the same bits."""
     assert jax.tree.structure(a) == jax.tree.structure(b)
     return all(np.array_equal(x, y) for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True))
+
+
+def published(table: str) -> list[list[str]]:
+    """Returns the cells of each row of one of the tables that the handbook shows."""
+    lines = (Path(__file__).parents[3] / "docs" / "tables" / table).read_text(encoding="utf-8").splitlines()
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[2:] if line.startswith("|")]
+
+
+@lru_cache
+def specimen(name: str) -> dict[str, Any]:
+    """Returns the config of one of `benchmarks.hf_specimens` as Hugging Face writes it; not to be changed."""
+    from transformers import AutoConfig
+
+    from benchmarks import hf_specimens
+
+    one = hf_specimens.SPECIMENS[name]
+    values = {key: value for key, value in {**hf_specimens._SMALL, **one.values}.items() if value is not None}
+    found: dict[str, Any] = json.loads(AutoConfig.for_model(one.model_type, **values).to_json_string())
+    return found
 
 
 @pytest.fixture(scope="session")

@@ -4,16 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from lm.convert.hf import rope
 from lm.convert.hf.codecs import interleaved, linear
-from lm.convert.hf.families.llama import (
-    ATTENTION,
-    ENDS,
-    IGNORED,
-    MLP,
-    read_shape,
-    write_shape,
-)
+from lm.convert.hf.families import parts
+from lm.convert.hf.families.llama import ATTENTION, ENDS, IGNORED, MLP, read_body, write_body
 from lm.convert.hf.settings import Settings
 from lm.convert.hf.table import Entry, Family
 from lm.model.config import ModelConfig
@@ -43,26 +36,20 @@ def read_config(settings: Settings) -> ModelConfig:
         UserError: a feature that ours does not have.
     """
     settings.expect("use_qk_norm", False)
-    shape = read_shape(settings, epsilon=(EPSILON, 1e-5))
-    bias = settings.flag("attention_bias", False)
     return ModelConfig(
-        **shape,
+        **read_body(settings, epsilon=(EPSILON, 1e-5), theta=500_000.0, tied=True),
+        **parts.read_biases(settings),
         norm="layer",
         residual="parallel_shared",
-        qkv_bias=bias,
-        o_bias=bias,
-        rope=rope.read(settings, shape["max_seq_len"], theta=500_000.0),
         logit_scale=settings.number("logit_scale", 0.0625),
-        tie_embeddings=settings.flag("tie_word_embeddings", True),
     )
 
 
 def write_config(cfg: ModelConfig) -> dict[str, Any]:
     """Returns their config."""
     return {
-        **write_shape(cfg, epsilon=EPSILON),
-        **rope.write(cfg),
-        "attention_bias": cfg.qkv_bias and cfg.o_bias,
+        **write_body(cfg, epsilon=EPSILON),
+        **parts.write_biases(cfg),
         "logit_scale": cfg.logit_scale,
     }
 

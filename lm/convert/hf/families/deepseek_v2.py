@@ -10,7 +10,8 @@ import numpy as np
 from lm.convert.hf import rope
 from lm.convert.hf.codecs import Ours, by_head, copy, fused, halves, linear, reordered
 from lm.convert.hf.families.experts import DENSE, EXPERTS, gated, routes
-from lm.convert.hf.families.llama import ENDS, NORMS, has_o_bias, has_qkv_bias, read_shape, write_shape
+from lm.convert.hf.families.llama import ENDS, NORMS, has_o_bias, has_qkv_bias, read_body, write_body
+from lm.convert.hf.families.parts import read_biases, write_biases
 from lm.convert.hf.settings import Settings
 from lm.convert.hf.table import Entry, Family
 from lm.model.config import Latent, Layer, ModelConfig, Moe
@@ -81,18 +82,18 @@ ENTRIES = (*ENDS, *NORMS, *LATENT, *FEED_FORWARD)
 
 
 def read_latent(settings: Settings) -> dict[str, Any]:
-    """Takes all but the experts, and returns it under our names.
+    """Reads all but the experts, and returns it under our names.
 
     Raises:
         UserError: a feature that ours does not have.
     """
-    shape = read_shape(settings)
-    content, rotated = settings.integer("qk_nope_head_dim"), settings.integer("qk_rope_head_dim")
+    body = read_body(settings)
+    content, rotated = settings.integer("qk_nope_head_dim", least=1), settings.integer("qk_rope_head_dim", least=1)
     settings.drop("qk_head_dim")
-    bias, epsilon = settings.flag("attention_bias", False), shape["norm_epsilon"]
-    scale = _read_scale(settings)
+    epsilon, scale = body["norm_epsilon"], _read_scale(settings)
     return {
-        **shape,
+        **body,
+        **read_biases(settings),
         "head_width": content,
         "mixer": "latent",
         "latent": Latent(
@@ -103,39 +104,31 @@ def read_latent(settings: Settings) -> dict[str, Any]:
             norm_epsilon=0.0 if epsilon == NORM_EPSILON else NORM_EPSILON,
         ),
         "attention_scale": 0.0 if scale == 1.0 else scale / math.sqrt(content + rotated),
-        "rope": rope.read(settings, shape["max_seq_len"]),
-        "qkv_bias": bias,
-        "o_bias": bias,
-        "tie_embeddings": settings.flag("tie_word_embeddings", False),
     }
 
 
-def _spread(factor: float, weight: float) -> float:
-    """Returns what YaRN multiplies queries, and keys, by for their scores to keep their spread (Peng et al., 2023)."""
-    return 0.1 * weight * math.log(factor) + 1.0 if factor > 1 else 1.0
-
-
 def _read_scale(settings: Settings) -> float:
-    """Returns the factor on scores that comes with stretched positions, and leaves the keys to `rope.read`."""
-    stretch = settings.peek("rope_parameters", None) or settings.peek("rope_scaling", None) or {}
-    kind = stretch.get("rope_type") or stretch.get("type")
-    weight = stretch.get("mscale_all_dim") or 0.0
-    return _spread(stretch["factor"], weight) ** 2 if kind == "yarn" and weight and stretch.get("factor") else 1.0
+    """Returns the factor on scores that comes with stretched positions."""
+    stretch = rope.keys(settings)
+    if rope.kind(stretch) != "yarn" or not (weight := stretch.number("mscale_all_dim", 0.0)):
+        return 1.0
+    return rope.spread(stretch.number("factor", positive=True), weight) ** 2
 
 
 def write_latent(cfg: ModelConfig) -> dict[str, Any]:
-    """Returns the keys that `read_latent` takes."""
-    keys = {**write_shape(cfg), **rope.write(cfg)}
-    if keys["rope_scaling"] and cfg.attention_scale:
-        keys["rope_scaling"] |= _write_scale(cfg)
-    return keys | {
+    """Returns the keys that `read_latent` reads."""
+    body = write_body(cfg)
+    if body["rope_scaling"] and cfg.attention_scale:
+        body["rope_scaling"] |= _write_scale(cfg)
+    return {
+        **body,
+        **write_biases(cfg),
         "head_dim": cfg.latent.rope_width,
         "qk_nope_head_dim": cfg.head_width,
         "qk_rope_head_dim": cfg.latent.rope_width,
         "v_head_dim": cfg.latent.value_width or cfg.head_width,
         "q_lora_rank": cfg.latent.q_rank or None,
         "kv_lora_rank": cfg.latent.kv_rank,
-        "attention_bias": cfg.qkv_bias and cfg.o_bias,
     }
 
 
@@ -150,7 +143,7 @@ def _write_scale(cfg: ModelConfig) -> dict[str, Any]:
 
 
 def read_experts(settings: Settings, n_layers: int, **values: Any) -> Moe:
-    """Takes the sizes of the experts; `values` are the family's way to route.
+    """Reads the sizes of the experts; `values` are the family's way to route.
 
     Raises:
         UserError: as `read_latent`.
@@ -182,13 +175,13 @@ def read_experts(settings: Settings, n_layers: int, **values: Any) -> Moe:
 
 
 def read_groups(settings: Settings) -> dict[str, int]:
-    """Takes the numbers of groups of experts, and of those that a token may choose from."""
+    """Reads the numbers of groups of experts, and of those that a token may choose from."""
     groups, chosen = settings.integer("n_group", 1), settings.integer("topk_group", 1)
     return {"n_groups": groups, "top_groups": chosen} if 1 <= chosen < groups else {}
 
 
 def write_experts(cfg: ModelConfig) -> dict[str, Any]:
-    """Returns the keys that `read_experts` and `read_groups` take; without experts all layers are dense."""
+    """Returns the keys that `read_experts` and `read_groups` read; without experts all layers are dense."""
     moe, n_experts = cfg.moe, cfg.layers[-1].n_experts
     if not n_experts:
         return {"first_k_dense_replace": cfg.n_layers}

@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from lm.convert.hf import rope
 from lm.convert.hf.codecs import Ours, constant, copy, linear, reordered, stacked
-from lm.convert.hf.families.llama import ATTENTION, ENDS, IGNORED, MLP, NORMS, read_shape, write_shape
+from lm.convert.hf.families import parts
+from lm.convert.hf.families.llama import ATTENTION, ENDS, IGNORED, MLP, NORMS, read_body, write_body
 from lm.convert.hf.settings import Settings
 from lm.convert.hf.table import Entry, Family
 from lm.model.config import ModelConfig
@@ -44,22 +44,14 @@ def read_config(settings: Settings) -> ModelConfig:
     Raises:
         UserError: a feature that ours does not have.
     """
-    shape = read_shape(settings, epsilon=("rms_norm_eps", NORM_EPSILON))
-    bias = settings.flag("attention_bias", False)
     settings.drop("lambda_std_dev")
-    return ModelConfig(
-        **shape,
-        mixer="differential",
-        rope=rope.read(settings, shape["max_seq_len"]),
-        qkv_bias=bias,
-        o_bias=bias,
-        tie_embeddings=settings.flag("tie_word_embeddings", False),
-    )
+    body = read_body(settings, epsilon=("rms_norm_eps", NORM_EPSILON))
+    return ModelConfig(**body, **parts.read_biases(settings), mixer="differential")
 
 
 def write_config(cfg: ModelConfig) -> dict[str, Any]:
     """Returns their config."""
-    return {**write_shape(cfg), **rope.write(cfg), "attention_bias": cfg.qkv_bias and cfg.o_bias}
+    return {**write_body(cfg), **parts.write_biases(cfg)}
 
 
 FAMILY = Family(

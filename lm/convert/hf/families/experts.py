@@ -45,9 +45,9 @@ DENSE = gated("mlp.", "mlp.", when=is_dense)
 
 
 def read_layers(settings: Settings, n_layers: int, n_experts: int) -> dict[str, Any]:
-    """Takes Qwen's keys of the layers that have experts, and returns `n_experts` and `first_dense` of `Moe`."""
+    """Reads Qwen's keys of the layers that have experts, and returns `n_experts` and `first_dense` of `Moe`."""
     step = settings.integer("decoder_sparse_step", 1, least=1)
-    dense = settings.take("mlp_only_layers", [])
+    dense = settings.items("mlp_only_layers", range(n_layers), [])
     counts = [0 if i in dense or (i + 1) % step else n_experts for i in range(n_layers)]
     leading = next((i for i, count in enumerate(counts) if count), 0)
     if isinstance(pattern(counts), tuple) and isinstance(pattern(counts[leading:]), int):
@@ -56,7 +56,7 @@ def read_layers(settings: Settings, n_layers: int, n_experts: int) -> dict[str, 
 
 
 def write_layers(cfg: ModelConfig) -> dict[str, Any]:
-    """Returns the keys that `read_layers` takes, and the number of experts."""
+    """Returns the keys that `read_layers` reads, and the number of experts."""
     counts = [layer.n_experts for layer in cfg.layers]
     return {
         "num_experts": max(counts),

@@ -6,6 +6,7 @@ import math
 from typing import Any
 
 from lm.convert.hf import rope
+from lm.convert.hf.families import parts
 from lm.convert.hf.families.llama import ATTENTION, ENDS, IGNORED, MLP, NORMS, read_shape, write_shape
 from lm.convert.hf.settings import Settings
 from lm.convert.hf.table import Family
@@ -13,7 +14,7 @@ from lm.model.config import ModelConfig
 
 
 def read_common(settings: Settings, activation: str) -> dict[str, Any]:
-    """Takes what all Gemmas have, and returns it under our names; `activation` is the key of that.
+    """Reads what all Gemmas have, and returns it under our names; `activation` is the key of that.
 
     Raises:
         UserError: attention that looks ahead.
@@ -21,11 +22,9 @@ def read_common(settings: Settings, activation: str) -> dict[str, Any]:
     settings.expect("use_bidirectional_attention", False)
     settings.drop("cache_implementation")
     shape = read_shape(settings, activation=(activation, "gelu_pytorch_tanh"))
-    bias = settings.flag("attention_bias", False)
     return shape | {
         "norm_scale": "one_plus",
-        "qkv_bias": bias,
-        "o_bias": bias,
+        **parts.read_biases(settings),
         "embedding_scale": math.sqrt(shape["d_model"]),
         "tie_embeddings": settings.flag("tie_word_embeddings", True),
     }
@@ -33,7 +32,7 @@ def read_common(settings: Settings, activation: str) -> dict[str, Any]:
 
 def write_common(cfg: ModelConfig, activation: str) -> dict[str, Any]:
     """Returns what all Gemmas have under their names."""
-    return {**write_shape(cfg, activation=activation), "attention_bias": cfg.qkv_bias and cfg.o_bias}
+    return {**write_shape(cfg, activation=activation), **parts.write_biases(cfg)}
 
 
 def read_config(settings: Settings) -> ModelConfig:

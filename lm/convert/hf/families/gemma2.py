@@ -21,7 +21,7 @@ SANDWICH = (
 
 
 def read_sandwich(settings: Settings, every: int, softcaps: tuple[float, float] = (0.0, 0.0)) -> dict[str, Any]:
-    """Takes what Gemma 2 and 3 have, and returns it under our names.
+    """Reads what Gemma 2 and 3 have, and returns it under our names.
 
     `every` is which layers attend to all where the file does not say, `softcaps` the bounds of scores and logits; null
     is none.
@@ -34,10 +34,10 @@ def read_sandwich(settings: Settings, every: int, softcaps: tuple[float, float] 
     types = [FULL if (i + 1) % every == 0 else SLIDING for i in range(shape["n_layers"])]
     return shape | {
         "norm_placement": "sandwich",
-        "window": read_windows(settings, types, settings.integer("sliding_window", 4096)),
+        "window": read_windows(settings, types, settings.integer("sliding_window", 4096, least=1)),
         "attention_scale": settings.integer("query_pre_attn_scalar", 256, least=1) ** -0.5,
-        "attention_softcap": settings.nullable("attn_logit_softcapping", softcaps[0]) or 0.0,
-        "logit_softcap": settings.nullable("final_logit_softcapping", softcaps[1]) or 0.0,
+        "attention_softcap": settings.number("attn_logit_softcapping", softcaps[0], least=0, null=0.0),
+        "logit_softcap": settings.number("final_logit_softcapping", softcaps[1], least=0, null=0.0),
     }
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
+from lm.common.errors import UserError
 from lm.convert.hf import rope
 from lm.convert.hf.families.gemma2 import SANDWICH, read_sandwich, write_sandwich
 from lm.convert.hf.families.llama import ATTENTION, ENDS, IGNORED, MLP, QK_NORMS
@@ -21,26 +23,22 @@ def read_config(settings: Settings) -> ModelConfig:
     Raises:
         UserError: a feature that ours does not have.
     """
-    every = settings.integer("sliding_window_pattern", settings.integer("_sliding_window_pattern", 6))
+    default = settings.integer("_sliding_window_pattern", 6, least=1)
+    every = settings.integer("sliding_window_pattern", default, least=1)
     shape = read_sandwich(settings, every)
     rotation = _read_rope(settings, shape["n_layers"], shape["window"], shape["max_seq_len"])
     return ModelConfig(**shape, qk_norm="head", rope=rotation)
 
 
 def _read_rope(settings: Settings, n_layers: int, window: PerLayer[int], max_seq_len: int) -> Rope:
-    """Takes the rotations of sliding and of global layers, of which the latter alone may be stretched."""
-    kinds = settings.take("rope_parameters", {})
-    thetas = {SLIDING: settings.number("rope_local_base_freq", LOCAL_THETA)}
-    thetas[FULL] = settings.number("rope_theta", GLOBAL_THETA)
-    scalings = {SLIDING: kinds.get(SLIDING, {}), FULL: kinds.get(FULL) or settings.take("rope_scaling", {})}
-    settings.drop("rope_scaling")
-    ropes = {}
-    for kind, keys in scalings.items():
-        inner = Settings(keys, f"{settings.where}: rope_parameters.{kind}")
-        ropes[kind] = rope.parameters(inner, max_seq_len, theta=thetas[kind])
-        inner.finish()
+    """Reads the rotations of sliding and of global layers, of which the latter alone may be stretched."""
+    thetas = {
+        SLIDING: settings.number("rope_local_base_freq", LOCAL_THETA),
+        FULL: settings.number("rope_theta", GLOBAL_THETA),
+    }
+    ropes = {kind: rope.parameters(keys, max_seq_len, theta=thetas[kind]) for kind, keys in _rope_keys(settings)}
     if ropes[SLIDING].scaling != "none" or ropes[FULL].scaling not in ("none", "linear"):
-        raise settings.refusal("rope_parameters", kinds, "only full_attention may be stretched, and only linear")
+        raise UserError(f"{settings.where}: rope_parameters: only {FULL} may be stretched, and only linear")
     windows = window if isinstance(window, tuple) else (window,)
     layers = [ropes[SLIDING if windows[i % len(windows)] else FULL] for i in range(n_layers)]
     return Rope(
@@ -48,6 +46,20 @@ def _read_rope(settings: Settings, n_layers: int, window: PerLayer[int], max_seq
         factor=pattern([_one(layer.factor) for layer in layers]),
         scaling="linear" if any(layer.scaling == "linear" for layer in layers) else "none",
     )
+
+
+def _rope_keys(settings: Settings) -> Iterator[tuple[str, Settings]]:
+    """Yields the keys of each kind of layer; `rope_scaling` is of global ones.
+
+    One rotation for both kinds is refused: Hugging Face's code passes over it, so what is meant is not known.
+    """
+    rope.keys(settings)  # of both, one alone is there
+    new, old = settings.section("rope_parameters"), settings.section("rope_scaling")
+    if new and not (new.given(SLIDING) or new.given(FULL)):
+        raise UserError(f"{settings.where}: rope_parameters: an object for each of {SLIDING}, {FULL} is expected in it")
+    for kind, keys in ((SLIDING, new.section(SLIDING)), (FULL, old or new.section(FULL))):
+        keys.expect("partial_rotary_factor", 1.0)
+        yield kind, keys
 
 
 def _one(value: PerLayer[float]) -> float:

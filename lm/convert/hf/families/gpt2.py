@@ -5,12 +5,19 @@ from __future__ import annotations
 from typing import Any
 
 from lm.convert.hf.codecs import conv1d, copy, fused
-from lm.convert.hf.families.llama import has_head
-from lm.convert.hf.families.parts import PLAIN, biased
+from lm.convert.hf.families.llama import HEAD
+from lm.convert.hf.families.parts import PLAIN, biased, plain_heads, read_sizes, spelling, write_sizes
 from lm.convert.hf.settings import Settings
 from lm.convert.hf.table import Entry, Family
 from lm.model.config import ModelConfig
 
+SIZES = {
+    "vocab_size": "vocab_size",
+    "n_layers": "n_layer",
+    "n_heads": "n_head",
+    "d_model": "n_embd",
+    "max_seq_len": "n_positions",
+}
 _LAYER = "transformer.h.{i}"
 _QKV_KERNELS = tuple(f"layers.{{i}}.mixer.{name}.kernel" for name in "qkv")
 _QKV_BIASES = tuple(f"layers.{{i}}.mixer.{name}.bias" for name in "qkv")
@@ -18,7 +25,7 @@ ENTRIES = (
     Entry("transformer.wte.weight", "embed.table", copy),
     Entry("transformer.wpe.weight", "embed.positions", copy),
     *biased("transformer.ln_f", "final_norm", matrix="scale"),
-    Entry("lm_head.weight", "head.kernel", when=has_head),
+    HEAD,
     *biased(f"{_LAYER}.ln_1", "layers.{i}.mixer_norm", matrix="scale"),
     Entry(f"{_LAYER}.attn.c_attn.weight", _QKV_KERNELS, fused(conv1d, axis=1)),
     Entry(f"{_LAYER}.attn.c_attn.bias", _QKV_BIASES, fused(conv1d)),
@@ -35,20 +42,15 @@ def read_config(settings: Settings) -> ModelConfig:
     Raises:
         UserError: a feature that ours does not have.
     """
-    width, heads = settings.integer("n_embd", 768), settings.integer("n_head", 12, least=1)
+    sizes = read_sizes(settings, SIZES, vocab_size=50257, n_layers=12, n_heads=12, d_model=768, max_seq_len=1024)
     settings.drop("n_ctx", "reorder_and_upcast_attn")  # the same as n_positions; how half precision is computed
     settings.expect("scale_attn_by_inverse_layer_idx", False)
     settings.expect("add_cross_attention", False)
     scaled = settings.flag("scale_attn_weights", True)
     return ModelConfig(
-        vocab_size=settings.integer("vocab_size", 50257),
-        n_layers=settings.integer("n_layer", 12),
-        n_heads=heads,
-        n_kv_heads=heads,
-        d_model=width,
-        d_ff=settings.integer("n_inner", 4 * width),
-        head_width=width // heads,
-        max_seq_len=settings.integer("n_positions", 1024),
+        **sizes,
+        **plain_heads(sizes),
+        d_ff=settings.integer("n_inner", 4 * sizes["d_model"], least=1),
         mlp=settings.choice("activation_function", PLAIN, "gelu_new"),
         mlp_bias=True,
         norm="layer",
@@ -65,15 +67,10 @@ def read_config(settings: Settings) -> ModelConfig:
 
 def write_config(cfg: ModelConfig) -> dict[str, Any]:
     """Returns their config."""
-    names = {ours: theirs for theirs, ours in reversed(PLAIN.items())}
     return {
-        "vocab_size": cfg.vocab_size,
-        "n_layer": cfg.n_layers,
-        "n_head": cfg.n_heads,
-        "n_embd": cfg.d_model,
+        **write_sizes(cfg, SIZES),
         "n_inner": cfg.d_ff,
-        "n_positions": cfg.max_seq_len,
-        "activation_function": names.get(cfg.layers[0].mlp, "gelu_new"),
+        "activation_function": spelling(PLAIN, cfg.layers[0].mlp),
         "layer_norm_epsilon": cfg.norm_epsilon,
         "scale_attn_weights": cfg.attention_scale != 1.0,
         "tie_word_embeddings": cfg.tie_embeddings,

@@ -6,8 +6,9 @@ from typing import Any
 
 from lm.convert.hf import rope
 from lm.convert.hf.codecs import by_head, copy
+from lm.convert.hf.families import parts
 from lm.convert.hf.families.llama import has_head, has_o_bias, has_qkv_bias
-from lm.convert.hf.families.parts import PLAIN, biased
+from lm.convert.hf.families.parts import biased
 from lm.convert.hf.settings import Settings
 from lm.convert.hf.table import Entry, Family
 from lm.model.config import ModelConfig
@@ -38,51 +39,36 @@ def read_config(settings: Settings) -> ModelConfig:
     Raises:
         UserError: a feature that ours does not have.
     """
-    width, heads = settings.integer("hidden_size"), settings.integer("num_attention_heads", least=1)
-    length = settings.integer("max_position_embeddings")
+    sizes = parts.read_sizes(settings)
     theta, fraction = settings.number("rotary_emb_base", 10_000.0), settings.number("rotary_pct", 0.25)
-    bias = settings.flag("attention_bias", True)
     settings.drop("is_decoder")
     return ModelConfig(
-        vocab_size=settings.integer("vocab_size"),
-        n_layers=settings.integer("num_hidden_layers"),
-        n_heads=heads,
-        n_kv_heads=heads,
-        d_model=width,
-        d_ff=settings.integer("intermediate_size"),
-        head_width=width // heads,
-        max_seq_len=length,
-        mlp=settings.choice("hidden_act", PLAIN, "gelu"),
+        **sizes,
+        **parts.plain_heads(sizes),
+        **parts.read_biases(settings, True),
+        mlp=settings.choice("hidden_act", parts.PLAIN, "gelu"),
         mlp_bias=True,
         norm="layer",
         norm_bias=True,
         norm_epsilon=settings.number("layer_norm_eps", 1e-5),
         residual="parallel" if settings.flag("use_parallel_residual", True) else "sequential",
-        qkv_bias=bias,
-        o_bias=bias,
-        rope=rope.read(settings, length, theta=theta, fraction=fraction),
+        rope=rope.read(settings, sizes["max_seq_len"], theta=theta, fraction=fraction),
         tie_embeddings=settings.flag("tie_word_embeddings", False),
     )
 
 
 def write_config(cfg: ModelConfig) -> dict[str, Any]:
     """Returns their config."""
-    names = {ours: theirs for theirs, ours in reversed(PLAIN.items())}
-    keys = rope.write(cfg, partial=True)
+    rotation = rope.write(cfg, partial=True)
     return {
-        "vocab_size": cfg.vocab_size,
-        "num_hidden_layers": cfg.n_layers,
-        "num_attention_heads": cfg.n_heads,
-        "hidden_size": cfg.d_model,
-        "intermediate_size": cfg.d_ff,
-        "max_position_embeddings": cfg.max_seq_len,
-        "hidden_act": names.get(cfg.layers[0].mlp, "gelu"),
+        **parts.write_sizes(cfg),
+        **parts.write_biases(cfg),
+        "hidden_act": parts.spelling(parts.PLAIN, cfg.layers[0].mlp),
         "layer_norm_eps": cfg.norm_epsilon,
         "use_parallel_residual": cfg.residual == "parallel",
-        "attention_bias": cfg.qkv_bias and cfg.o_bias,
-        "rotary_emb_base": keys["rope_theta"],
-        "rotary_pct": keys["partial_rotary_factor"],
-        "rope_scaling": keys["rope_scaling"],
+        "rotary_emb_base": rotation["rope_theta"],
+        "rotary_pct": rotation["partial_rotary_factor"],
+        "rope_scaling": rotation["rope_scaling"],
         "tie_word_embeddings": cfg.tie_embeddings,
     }
 

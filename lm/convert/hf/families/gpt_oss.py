@@ -15,6 +15,7 @@ from lm.convert.hf.table import Entry, Family
 from lm.model.config import ModelConfig, Moe, Rope
 from lm.model.mlp import CLAMP, CLAMPED_SLOPE
 
+_ACTIVATIONS = {"silu": "swiglu_clamped"}
 _HEAD_WIDTH, _WINDOW, _THETA = 64, 128, 150_000.0  # where the file says nothing, as the stretch:
 _ROPE = Rope(theta=_THETA, scaling="yarn", factor=32.0, original_len=4096, truncate=False)
 
@@ -60,24 +61,19 @@ def read_config(settings: Settings) -> ModelConfig:
     """
     settings.expect("swiglu_limit", CLAMP)
     settings.expect("swiglu_alpha", CLAMPED_SLOPE)
-    shape = llama.read_shape(
-        settings, epsilon=("rms_norm_eps", 1e-5), activations={"silu": "swiglu_clamped"}, head_width=_HEAD_WIDTH
-    )
+    shape = llama.read_shape(settings, epsilon=("rms_norm_eps", 1e-5), activations=_ACTIVATIONS, head_width=_HEAD_WIDTH)
     settings.drop(*experts.TRAINING, "experts_per_token", "initial_context_length")
-    stretched = settings.peek("rope_parameters", None) or settings.peek("rope_scaling", None)
-    bias = settings.flag("attention_bias", True)
     types = [parts.FULL if i % 2 else parts.SLIDING for i in range(shape["n_layers"])]
     return ModelConfig(
         **shape,
+        **parts.read_biases(settings, True),
         mlp_bias=True,
         moe=Moe(
             settings.integer("num_local_experts", 128), settings.integer("num_experts_per_tok", 4), router_bias=True
         ),
-        rope=rope.read(settings, shape["max_seq_len"], theta=_THETA) if stretched else _ROPE,
-        window=parts.read_windows(settings, types, settings.nullable("sliding_window", _WINDOW) or 0),
+        rope=rope.read(settings, shape["max_seq_len"], theta=_THETA) if rope.keys(settings) else _ROPE,
+        window=parts.read_windows(settings, types, settings.integer("sliding_window", _WINDOW, null=0)),
         attention_sinks=True,
-        qkv_bias=bias,
-        o_bias=bias,
         tie_embeddings=settings.flag("tie_word_embeddings", False),
     )
 
@@ -85,13 +81,12 @@ def read_config(settings: Settings) -> ModelConfig:
 def write_config(cfg: ModelConfig) -> dict[str, Any]:
     """Returns their config, in which the MLP's width is the experts'."""
     return {
-        **llama.write_shape(cfg, activations={"silu": "swiglu_clamped"}),
-        **rope.write(cfg),
+        **llama.write_body(cfg, activations=_ACTIVATIONS),
+        **parts.write_biases(cfg),
         **parts.write_windows(cfg),
         "intermediate_size": cfg.moe.d_ff or cfg.d_ff,
         "num_local_experts": cfg.layers[0].n_experts,
         "num_experts_per_tok": cfg.moe.top_k,
-        "attention_bias": cfg.qkv_bias and cfg.o_bias,
         "swiglu_limit": CLAMP,
         "swiglu_alpha": CLAMPED_SLOPE,
     }

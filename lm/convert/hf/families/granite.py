@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
-from lm.convert.hf import rope
 from lm.convert.hf.families import llama
-from lm.convert.hf.families.llama import read_shape
 from lm.convert.hf.families.parts import scale_of
 from lm.convert.hf.settings import Settings
 from lm.convert.hf.table import Family
@@ -19,19 +18,12 @@ def read_config(settings: Settings) -> ModelConfig:
     Raises:
         UserError: a feature that ours does not have.
     """
-    shape = read_shape(settings)
-    bias = settings.flag("attention_bias", False)
-    return ModelConfig(
-        **shape,
-        rope=rope.read(settings, shape["max_seq_len"]),
-        qkv_bias=bias,
-        o_bias=bias,
-        mlp_bias=settings.flag("mlp_bias", False),
+    return replace(
+        llama.read_config(settings),
         attention_scale=settings.number("attention_multiplier", 1.0),
         embedding_scale=settings.number("embedding_multiplier", 1.0),
         residual_scale=settings.number("residual_multiplier", 1.0),
-        logit_scale=1.0 / settings.number("logits_scaling", 1.0),
-        tie_embeddings=settings.flag("tie_word_embeddings", False),
+        logit_scale=1.0 / settings.number("logits_scaling", 1.0, positive=True),
     )
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from lm.convert.hf import rope
 from lm.convert.hf.codecs import copy
+from lm.convert.hf.families import parts
 from lm.convert.hf.settings import Settings
 from lm.convert.hf.table import Entry, Family
 from lm.model.config import Layer, ModelConfig
@@ -35,11 +36,9 @@ def has_head(cfg: ModelConfig, layer: Layer | None) -> bool:
 
 
 # Parts of the table that families built like Llama share.
-ENDS = (
-    Entry("model.embed_tokens.weight", "embed.table", copy),
-    Entry("model.norm.weight", "final_norm.scale"),
-    Entry("lm_head.weight", "head.kernel", when=has_head),
-)
+EMBED = Entry("model.embed_tokens.weight", "embed.table", copy)
+HEAD = Entry("lm_head.weight", "head.kernel", when=has_head)
+ENDS = (EMBED, Entry("model.norm.weight", "final_norm.scale"), HEAD)
 NORMS = (
     Entry("model.layers.{i}.input_layernorm.weight", "layers.{i}.mixer_norm.scale"),
     Entry("model.layers.{i}.post_attention_layernorm.weight", "layers.{i}.mlp_norm.scale"),
@@ -77,23 +76,34 @@ def read_shape(
     activation: tuple[str, str] = ("hidden_act", "silu"),
     head_width: int | None = None,
 ) -> dict[str, Any]:
-    """Takes the sizes that families built like Llama spell alike, and returns them under our names.
+    """Reads the sizes that families built like Llama spell alike, and returns them under our names.
 
     `epsilon` and `activation` are those keys' names and what holds without them; `head_width` is a family's own where
     the file has no `head_dim`.
     """
-    heads, width = settings.integer("num_attention_heads", least=1), settings.integer("hidden_size")
+    sizes = parts.read_sizes(settings)
+    heads, width = sizes["n_heads"], sizes["d_model"]
     return {
-        "vocab_size": settings.integer("vocab_size"),
-        "n_layers": settings.integer("num_hidden_layers", least=1),
-        "n_heads": heads,
-        "n_kv_heads": settings.integer("num_key_value_heads", heads),
-        "d_model": width,
-        "d_ff": settings.integer("intermediate_size"),
+        **sizes,
+        "n_kv_heads": settings.integer("num_key_value_heads", heads, least=1),
         "head_width": settings.integer("head_dim", head_width or width // heads),
-        "max_seq_len": settings.integer("max_position_embeddings"),
         "norm_epsilon": settings.number(*epsilon),
         "mlp": settings.choice(activation[0], activations, activation[1]),
+    }
+
+
+def read_body(
+    settings: Settings, *, theta: float = 10_000.0, fraction: float = 1.0, tied: bool = False, **spelt: Any
+) -> dict[str, Any]:
+    """Reads sizes, the rotation of all layers, and whether embeddings are tied; `spelt` is as for `read_shape`.
+
+    `theta`, `fraction` and `tied` are the family's own where the file says nothing.
+    """
+    shape = read_shape(settings, **spelt)
+    return {
+        **shape,
+        "rope": rope.read(settings, shape["max_seq_len"], theta=theta, fraction=fraction),
+        "tie_embeddings": settings.flag("tie_word_embeddings", tied),
     }
 
 
@@ -104,21 +114,20 @@ def write_shape(
     activations: Mapping[str, str] = ACTIVATIONS,
     activation: str = "hidden_act",
 ) -> dict[str, Any]:
-    """Returns the sizes under their names; for an activation that the format lacks, the first that it has."""
-    names = {ours: theirs for theirs, ours in reversed([*activations.items()])}
+    """Returns the sizes under their names, and whether embeddings are tied."""
     return {
-        "vocab_size": cfg.vocab_size,
-        "num_hidden_layers": cfg.n_layers,
-        "num_attention_heads": cfg.n_heads,
+        **parts.write_sizes(cfg),
         "num_key_value_heads": cfg.n_kv_heads,
-        "hidden_size": cfg.d_model,
-        "intermediate_size": cfg.d_ff,
         "head_dim": cfg.head_width,
-        "max_position_embeddings": cfg.max_seq_len,
         epsilon: cfg.norm_epsilon,
-        activation: names.get(cfg.layers[0].mlp, next(iter(activations))),
+        activation: parts.spelling(activations, cfg.layers[0].mlp),
         "tie_word_embeddings": cfg.tie_embeddings,
     }
+
+
+def write_body(cfg: ModelConfig, *, partial: bool = False, **spelt: Any) -> dict[str, Any]:
+    """Returns the keys that `read_body` reads; with `partial`, how much of each head is rotated."""
+    return {**write_shape(cfg, **spelt), **rope.write(cfg, partial=partial)}
 
 
 def read_config(settings: Settings) -> ModelConfig:
@@ -127,26 +136,13 @@ def read_config(settings: Settings) -> ModelConfig:
     Raises:
         UserError: a feature that ours does not have.
     """
-    shape = read_shape(settings)
-    bias = settings.flag("attention_bias", False)
-    return ModelConfig(
-        **shape,
-        rope=rope.read(settings, shape["max_seq_len"]),
-        qkv_bias=bias,
-        o_bias=bias,
-        mlp_bias=settings.flag("mlp_bias", False),
-        tie_embeddings=settings.flag("tie_word_embeddings", False),
-    )
+    body = read_body(settings)
+    return ModelConfig(**body, **parts.read_biases(settings), mlp_bias=settings.flag("mlp_bias", False))
 
 
 def write_config(cfg: ModelConfig) -> dict[str, Any]:
     """Returns their config."""
-    return {
-        **write_shape(cfg),
-        **rope.write(cfg),
-        "attention_bias": cfg.qkv_bias and cfg.o_bias,
-        "mlp_bias": cfg.mlp_bias,
-    }
+    return {**write_body(cfg), **parts.write_biases(cfg), "mlp_bias": cfg.mlp_bias}
 
 
 FAMILY = Family(

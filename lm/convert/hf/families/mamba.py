@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from lm.convert.hf.codecs import copy, depthwise, fused, linear
-from lm.convert.hf.families.llama import has_head
-from lm.convert.hf.families.parts import biased
+from lm.convert.hf.families.llama import HEAD
+from lm.convert.hf.families.parts import SIZES, biased, read_sizes, write_sizes
 from lm.convert.hf.settings import Settings
 from lm.convert.hf.table import Entry, Family
 from lm.model.config import Layer, ModelConfig, Recurrent
@@ -14,6 +14,8 @@ from lm.model.widths import recurrent_width, step_rank
 
 _LAYER, _OURS = "backbone.layers.{i}.mixer", "layers.{i}.mixer"
 _IN = (f"{_OURS}.recurrent_in", f"{_OURS}.recurrent_gate")
+
+_SIZES = {ours: SIZES[ours] for ours in ("vocab_size", "n_layers", "d_model", "max_seq_len")}
 
 
 def has_bias(cfg: ModelConfig, layer: Layer | None) -> bool:
@@ -24,7 +26,7 @@ def has_bias(cfg: ModelConfig, layer: Layer | None) -> bool:
 ENTRIES = (
     Entry("backbone.embeddings.weight", "embed.table", copy),
     Entry("backbone.norm_f.weight", "final_norm.scale"),
-    Entry("lm_head.weight", "head.kernel", when=has_head),
+    HEAD,
     Entry("backbone.layers.{i}.norm.weight", "layers.{i}.mixer_norm.scale"),
     Entry(f"{_LAYER}.in_proj.weight", tuple(f"{name}.kernel" for name in _IN), fused(linear)),
     Entry(f"{_LAYER}.in_proj.bias", tuple(f"{name}.bias" for name in _IN), fused(linear), has_bias),
@@ -44,30 +46,28 @@ def read_config(settings: Settings) -> ModelConfig:
     Raises:
         UserError: a feature that ours does not have.
     """
-    width = settings.integer("hidden_size", least=1)
-    channels = settings.integer("intermediate_size", settings.integer("expand", 2) * width, least=1)
+    sizes = read_sizes(settings, _SIZES, max_seq_len=2048)  # of text, as the published ones were trained
+    width = sizes["d_model"]
+    channels = settings.integer("intermediate_size", settings.integer("expand", 2, least=1) * width, least=1)
     settings.expect("hidden_act", "silu")
     settings.expect("use_conv_bias", True)
     settings.drop("residual_in_fp32", "rescale_prenorm_residual", "use_mambapy", "use_associative_scan")
     settings.drop(*(f"time_step_{what}" for what in ("scale", "min", "max", "init_scheme", "floor")))
     settings.drop("d_model", "d_inner", "n_layer", "ssm_cfg", "rms_norm", "fused_add_norm", "pad_vocab_size_multiple")
-    rank = settings.take("time_step_rank", "auto")
+    derived = settings.says("time_step_rank", "auto")
     recurrent = Recurrent(
         width=channels,
         conv_width=settings.integer("conv_kernel", 4, least=1),
         state_width=settings.integer("state_size", 16, least=1),
-        step_rank=0 if rank == "auto" else rank,
+        step_rank=0 if derived else settings.integer("time_step_rank", 0),
         bias=settings.flag("use_bias", False),
     )
     return ModelConfig(
-        vocab_size=settings.integer("vocab_size"),
-        n_layers=settings.integer("num_hidden_layers", least=1),
+        **sizes,
         n_heads=1,
         n_kv_heads=1,
-        d_model=width,
         d_ff=width,
         head_width=width,
-        max_seq_len=settings.integer("max_position_embeddings", 2048),  # as the published ones were trained
         norm_epsilon=settings.number("layer_norm_epsilon", 1e-5),
         mixer="ssm",
         mlp="none",
@@ -79,15 +79,12 @@ def read_config(settings: Settings) -> ModelConfig:
 def write_config(cfg: ModelConfig) -> dict[str, Any]:
     """Returns their config."""
     return {
-        "vocab_size": cfg.vocab_size,
-        "num_hidden_layers": cfg.n_layers,
-        "hidden_size": cfg.d_model,
+        **write_sizes(cfg, _SIZES),
         "intermediate_size": recurrent_width(cfg, "ssm"),
         "conv_kernel": cfg.recurrent.conv_width,
         "state_size": cfg.recurrent.state_width,
         "time_step_rank": step_rank(cfg),
         "use_bias": cfg.recurrent.bias,
-        "max_position_embeddings": cfg.max_seq_len,
         "layer_norm_epsilon": cfg.norm_epsilon,
         "tie_word_embeddings": cfg.tie_embeddings,
     }

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from lm.convert.hf import rope
 from lm.convert.hf.families import llama
 from lm.convert.hf.settings import Settings
 from lm.convert.hf.table import Family
@@ -19,18 +18,13 @@ def read_config(settings: Settings) -> ModelConfig:
     Raises:
         UserError: a feature that ours does not have.
     """
-    shape = llama.read_shape(settings)
-    return ModelConfig(
-        **shape,
-        rope=rope.read(settings, shape["max_seq_len"]),
-        window=settings.nullable("sliding_window", _WINDOW) or 0,
-        tie_embeddings=settings.flag("tie_word_embeddings", False),
-    )
+    body = llama.read_body(settings)
+    return ModelConfig(**body, window=settings.integer("sliding_window", _WINDOW, null=0))
 
 
 def write_config(cfg: ModelConfig) -> dict[str, Any]:
     """Returns their config."""
-    return {**llama.write_shape(cfg), **rope.write(cfg), "sliding_window": cfg.layers[0].window or None}
+    return {**llama.write_body(cfg), "sliding_window": cfg.layers[0].window or None}
 
 
 FAMILY = Family(

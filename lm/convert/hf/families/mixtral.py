@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from lm.convert.hf import rope
 from lm.convert.hf.codecs import linear, stacked
 from lm.convert.hf.families import experts, llama
 from lm.convert.hf.settings import Settings
@@ -20,22 +19,18 @@ def read_config(settings: Settings) -> ModelConfig:
     Raises:
         UserError: a feature that ours does not have.
     """
-    shape = llama.read_shape(settings, epsilon=("rms_norm_eps", 1e-5))
     settings.drop(*experts.TRAINING)
     return ModelConfig(
-        **shape,
+        **llama.read_body(settings, epsilon=("rms_norm_eps", 1e-5), theta=_THETA),
         moe=Moe(settings.integer("num_local_experts", 8, least=1), settings.integer("num_experts_per_tok", 2)),
-        rope=rope.read(settings, shape["max_seq_len"], theta=_THETA),
-        window=settings.nullable("sliding_window", None) or 0,
-        tie_embeddings=settings.flag("tie_word_embeddings", False),
+        window=settings.integer("sliding_window", 0),
     )
 
 
 def write_config(cfg: ModelConfig) -> dict[str, Any]:
     """Returns their config, in which the MLP's width is the experts'."""
     return {
-        **llama.write_shape(cfg),
-        **rope.write(cfg),
+        **llama.write_body(cfg),
         "intermediate_size": cfg.moe.d_ff or cfg.d_ff,
         "num_local_experts": cfg.layers[0].n_experts,
         "num_experts_per_tok": cfg.moe.top_k,

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from lm.convert.hf import rope
-from lm.convert.hf.families.llama import ATTENTION, ENDS, IGNORED, MLP, QK_NORMS, read_shape, write_shape
+from lm.convert.hf.families import parts
+from lm.convert.hf.families.llama import ATTENTION, ENDS, IGNORED, MLP, QK_NORMS, read_body, write_body
 from lm.convert.hf.settings import Settings
 from lm.convert.hf.table import Entry, Family
 from lm.model.config import ModelConfig
@@ -22,22 +22,13 @@ def read_config(settings: Settings) -> ModelConfig:
     Raises:
         UserError: a feature that ours does not have.
     """
-    shape = read_shape(settings)
-    bias = settings.flag("attention_bias", False)
-    return ModelConfig(
-        **shape,
-        norm_placement="output",
-        qk_norm="full",
-        qkv_bias=bias,
-        o_bias=bias,
-        rope=rope.read(settings, shape["max_seq_len"]),
-        tie_embeddings=settings.flag("tie_word_embeddings", False),
-    )
+    body = read_body(settings)
+    return ModelConfig(**body, **parts.read_biases(settings), norm_placement="output", qk_norm="full")
 
 
 def write_config(cfg: ModelConfig) -> dict[str, Any]:
     """Returns their config."""
-    return {**write_shape(cfg), **rope.write(cfg), "attention_bias": cfg.qkv_bias and cfg.o_bias}
+    return {**write_body(cfg), **parts.write_biases(cfg)}
 
 
 FAMILY = Family(

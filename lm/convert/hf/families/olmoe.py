@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from lm.convert.hf import rope
-from lm.convert.hf.families import experts, llama
+from lm.convert.hf.families import experts, llama, parts
 from lm.convert.hf.settings import Settings
 from lm.convert.hf.table import Family
 from lm.model.config import ModelConfig, Moe
@@ -17,35 +16,29 @@ def read_config(settings: Settings) -> ModelConfig:
     Raises:
         UserError: a feature that ours does not have.
     """
-    shape = llama.read_shape(settings, epsilon=("rms_norm_eps", 1e-5))
     settings.drop(*experts.TRAINING)
     settings.expect("clip_qkv", None)  # theirs bounds what the norms write, ours what the norms read
-    bias = settings.flag("attention_bias", False)
     return ModelConfig(
-        **shape,
+        **llama.read_body(settings, epsilon=("rms_norm_eps", 1e-5)),
+        **parts.read_biases(settings),
         moe=Moe(
             settings.integer("num_experts", 64, least=1),
             settings.integer("num_experts_per_tok", 8),
             normalise=settings.flag("norm_topk_prob", False),
         ),
         qk_norm="full",
-        qkv_bias=bias,
-        o_bias=bias,
-        rope=rope.read(settings, shape["max_seq_len"]),
-        tie_embeddings=settings.flag("tie_word_embeddings", False),
     )
 
 
 def write_config(cfg: ModelConfig) -> dict[str, Any]:
     """Returns their config, in which the MLP's width is the experts'."""
     return {
-        **llama.write_shape(cfg),
-        **rope.write(cfg),
+        **llama.write_body(cfg),
+        **parts.write_biases(cfg),
         "intermediate_size": cfg.moe.d_ff or cfg.d_ff,
         "num_experts": cfg.layers[0].n_experts,
         "num_experts_per_tok": cfg.moe.top_k,
         "norm_topk_prob": cfg.moe.normalise,
-        "attention_bias": cfg.qkv_bias and cfg.o_bias,
     }
 
 

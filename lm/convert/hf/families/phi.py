@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from lm.convert.hf import rope
-from lm.convert.hf.codecs import copy
-from lm.convert.hf.families.llama import IGNORED, read_shape, write_shape
+from lm.convert.hf.families.llama import EMBED, IGNORED, read_body, write_body
 from lm.convert.hf.families.parts import PLAIN, biased
 from lm.convert.hf.settings import Settings
-from lm.convert.hf.table import Entry, Family
+from lm.convert.hf.table import Family
 from lm.model.config import ModelConfig
 
+EPSILON = "layer_norm_eps"
 ENTRIES = (
-    Entry("model.embed_tokens.weight", "embed.table", copy),
+    EMBED,
     *biased("model.final_layernorm", "final_norm", matrix="scale"),
     *biased("lm_head", "head"),
     *biased("model.layers.{i}.input_layernorm", "layers.{i}.mixer_norm", matrix="scale"),
@@ -34,26 +33,23 @@ def read_config(settings: Settings) -> ModelConfig:
     """
     settings.expect("qk_layernorm", False)
     settings.expect("tie_word_embeddings", False)  # the head has a bias
-    shape = read_shape(
-        settings, epsilon=("layer_norm_eps", 1e-5), activations=PLAIN, activation=("hidden_act", "gelu_new")
-    )
+    activation = ("hidden_act", "gelu_new")
+    body = read_body(settings, epsilon=(EPSILON, 1e-5), activations=PLAIN, activation=activation, fraction=0.5)
     return ModelConfig(
-        **shape,
+        **body,
         mlp_bias=True,
         norm="layer",
         norm_bias=True,
         residual="parallel_shared",
         qkv_bias=True,
         o_bias=True,
-        rope=rope.read(settings, shape["max_seq_len"], fraction=0.5),
-        tie_embeddings=False,
         head_bias=True,
     )
 
 
 def write_config(cfg: ModelConfig) -> dict[str, Any]:
     """Returns their config."""
-    return {**write_shape(cfg, epsilon="layer_norm_eps", activations=PLAIN), **rope.write(cfg, partial=True)}
+    return write_body(cfg, partial=True, epsilon=EPSILON, activations=PLAIN)
 
 
 FAMILY = Family(

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from lm.convert.hf import rope
 from lm.convert.hf.codecs import fused, linear
-from lm.convert.hf.families.llama import ENDS, IGNORED, NORMS, read_shape, write_shape
+from lm.convert.hf.families.llama import ENDS, IGNORED, NORMS, read_body, write_body
 from lm.convert.hf.settings import Settings
 from lm.convert.hf.table import Entry, Family
 from lm.model.config import ModelConfig
@@ -36,18 +35,13 @@ def read_config(settings: Settings) -> ModelConfig:
         UserError: a feature that ours does not have.
     """
     settings.expect("attention_bias", False)
-    shape = read_shape(settings, epsilon=("rms_norm_eps", 1e-5))
-    return ModelConfig(
-        **shape,
-        window=settings.integer("sliding_window", 0),
-        rope=rope.read(settings, shape["max_seq_len"]),
-        tie_embeddings=settings.flag("tie_word_embeddings", False),
-    )
+    body = read_body(settings, epsilon=("rms_norm_eps", 1e-5))
+    return ModelConfig(**body, window=settings.integer("sliding_window", 0))
 
 
 def write_config(cfg: ModelConfig) -> dict[str, Any]:
     """Returns their config."""
-    return {**write_shape(cfg), **rope.write(cfg, partial=True), "sliding_window": cfg.layers[0].window or None}
+    return {**write_body(cfg, partial=True), "sliding_window": cfg.layers[0].window or None}
 
 
 FAMILY = Family(

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from lm.convert.hf import rope
-from lm.convert.hf.families import llama, qwen2
+from lm.convert.hf.families import llama, parts, qwen2
 from lm.convert.hf.settings import Settings
 from lm.convert.hf.table import Family
 from lm.model.config import ModelConfig
@@ -19,23 +18,18 @@ def read_config(settings: Settings) -> ModelConfig:
     Raises:
         UserError: a feature that ours does not have.
     """
-    shape = llama.read_shape(settings, head_width=_HEAD_WIDTH)
-    bias = settings.flag("attention_bias", False)
+    body = llama.read_body(settings, head_width=_HEAD_WIDTH)
     return ModelConfig(
-        **shape,
-        rope=rope.read(settings, shape["max_seq_len"]),
-        window=qwen2.read_windows(settings, shape["n_layers"]),
-        qkv_bias=bias,
-        o_bias=bias,
+        **body,
+        **parts.read_biases(settings),
+        window=qwen2.read_windows(settings, body["n_layers"]),
         qk_norm="head",
-        tie_embeddings=settings.flag("tie_word_embeddings", False),
     )
 
 
 def write_config(cfg: ModelConfig) -> dict[str, Any]:
     """Returns their config."""
-    bias = cfg.qkv_bias and cfg.o_bias
-    return {**llama.write_shape(cfg), **rope.write(cfg), **qwen2.write_windows(cfg), "attention_bias": bias}
+    return {**llama.write_body(cfg), **parts.write_biases(cfg), **qwen2.write_windows(cfg)}
 
 
 FAMILY = Family(

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from lm.convert.hf import rope
-from lm.convert.hf.families import experts, llama
+from lm.convert.hf.families import experts, llama, parts
 from lm.convert.hf.settings import Settings
 from lm.convert.hf.table import Family
 from lm.model.config import ModelConfig, Moe
 
-_WINDOW = 4096  # where the file says nothing
-
 
 def read_moe(settings: Settings, n_layers: int, **more: Any) -> Moe:
-    """Takes the sizes of the experts and which layers have them; `more` are further keys of `Moe`."""
+    """Reads the sizes of the experts and which layers have them; `more` are further keys of `Moe`."""
     settings.drop(*experts.TRAINING)
     n_experts = settings.integer("num_experts", settings.integer("num_local_experts", 0), least=1)
     return Moe(
@@ -27,7 +24,7 @@ def read_moe(settings: Settings, n_layers: int, **more: Any) -> Moe:
 
 
 def write_moe(cfg: ModelConfig) -> dict[str, Any]:
-    """Returns the keys that `read_moe` takes."""
+    """Returns the keys that `read_moe` reads."""
     return {
         **experts.write_layers(cfg),
         "num_experts_per_tok": cfg.moe.top_k,
@@ -42,19 +39,14 @@ def read_config(settings: Settings) -> ModelConfig:
     Raises:
         UserError: a feature that ours does not have.
     """
-    shape = llama.read_shape(settings)
-    bias = settings.flag("attention_bias", False)
-    slides, window = settings.flag("use_sliding_window", False), settings.nullable("sliding_window", _WINDOW)
+    body = llama.read_body(settings)
     settings.drop("max_window_layers")  # which their code does not read
     return ModelConfig(
-        **shape,
-        moe=read_moe(settings, shape["n_layers"]),
-        rope=rope.read(settings, shape["max_seq_len"]),
-        window=window if slides and window else 0,
-        qkv_bias=bias,
-        o_bias=bias,
+        **body,
+        **parts.read_biases(settings),
+        moe=read_moe(settings, body["n_layers"]),
+        window=parts.read_switched_window(settings),
         qk_norm="head",
-        tie_embeddings=settings.flag("tie_word_embeddings", False),
     )
 
 
@@ -62,10 +54,9 @@ def write_config(cfg: ModelConfig) -> dict[str, Any]:
     """Returns their config."""
     window = cfg.layers[0].window
     return {
-        **llama.write_shape(cfg),
-        **rope.write(cfg),
+        **llama.write_body(cfg),
+        **parts.write_biases(cfg),
         **write_moe(cfg),
-        "attention_bias": cfg.qkv_bias and cfg.o_bias,
         "use_sliding_window": window > 0,
         "sliding_window": window or None,
     }

@@ -10,8 +10,8 @@ import jax.numpy as jnp
 
 from lm.convert.hf import rope
 from lm.convert.hf.codecs import copy, depthwise
-from lm.convert.hf.families.llama import has_head, has_qkv_bias
-from lm.convert.hf.families.parts import biased
+from lm.convert.hf.families.llama import EMBED, HEAD, has_qkv_bias
+from lm.convert.hf.families.parts import biased, read_sizes, write_sizes
 from lm.convert.hf.settings import Settings
 from lm.convert.hf.table import Entry, Family, When
 from lm.model.config import Layer, Mixer, ModelConfig, Recurrent, pattern
@@ -48,9 +48,9 @@ def _both(theirs: str, ours: str, when: When) -> tuple[Entry, ...]:
 
 
 ENTRIES = (
-    Entry("model.embed_tokens.weight", "embed.table", copy),
+    EMBED,
     Entry("model.final_norm.weight", "final_norm.scale"),
-    Entry("lm_head.weight", "head.kernel", when=has_head),
+    HEAD,
     Entry("model.layers.{i}.temporal_pre_norm.weight", "layers.{i}.mixer_norm.scale"),
     Entry("model.layers.{i}.channel_pre_norm.weight", "layers.{i}.mlp_norm.scale"),
     *biased("model.layers.{i}.mlp_block.gate_proj", "layers.{i}.mlp.gate"),
@@ -76,23 +76,19 @@ def read_config(settings: Settings) -> ModelConfig:
     Raises:
         UserError: a feature that ours does not have.
     """
-    width, heads = settings.integer("hidden_size", least=1), settings.integer("num_attention_heads", least=1)
+    sizes = read_sizes(settings, max_seq_len=8192)  # of text, as the published ones were trained
+    width, heads = sizes["d_model"], sizes["n_heads"]
     settings.expect("head_dim", width // heads)
     settings.expect("hidden_activation", "gelu_pytorch_tanh")  # of the recurrence's gate too
     settings.drop("w_init_variance_scale", "final_w_init_variance_scale", "embeddings_scale_by_sqrt_dim")
     settings.drop("_block_types")
-    kinds = settings.take("block_types", ["recurrent", "recurrent", "attention"])
-    if unknown := [kind for kind in kinds if kind not in KINDS]:
-        raise settings.refusal("block_types", unknown[0], f"supported are {', '.join(KINDS)}")
-    n_layers = settings.integer("num_hidden_layers", least=1)
-    mixers = [KINDS[kinds[i % len(kinds)]] for i in range(n_layers)]
-    max_seq_len = settings.integer("max_position_embeddings", 8192)  # as the published ones were trained
-    window, bias = settings.integer("attention_window_size", 2048), settings.flag("attention_bias", False)
-    attention = {
-        "window": window,
-        "qkv_bias": bias,
+    kinds = settings.items("block_types", KINDS, ["recurrent", "recurrent", "attention"], least=1)
+    mixers = [KINDS[kinds[i % len(kinds)]] for i in range(sizes["n_layers"])]
+    attention: dict[str, Any] = {
+        "window": settings.integer("attention_window_size", 2048),
+        "qkv_bias": settings.flag("attention_bias", False),
         "o_bias": True,
-        "rope": rope.read(settings, max_seq_len, fraction=0.5),
+        "rope": rope.read(settings, sizes["max_seq_len"], fraction=0.5),
     }
     recurrent = Recurrent(
         width=settings.integer("lru_width", width, least=1),
@@ -100,15 +96,13 @@ def read_config(settings: Settings) -> ModelConfig:
         blocks=heads,
         bias=True,
     )
+    own = {
+        "n_kv_heads": settings.integer("num_key_value_heads", heads, least=1),
+        "d_ff": sizes["d_ff"] // 2,
+        "head_width": width // heads,
+    }
     return ModelConfig(
-        vocab_size=settings.integer("vocab_size"),
-        n_layers=n_layers,
-        n_heads=heads,
-        n_kv_heads=settings.integer("num_key_value_heads", heads),
-        d_model=width,
-        d_ff=settings.integer("intermediate_size") // 2,
-        head_width=width // heads,
-        max_seq_len=max_seq_len,
+        **(sizes | own),
         norm_epsilon=settings.number("rms_norm_eps", 1e-6),
         norm_scale="one_plus",
         mixer=pattern(mixers),
@@ -118,7 +112,7 @@ def read_config(settings: Settings) -> ModelConfig:
         **(attention if "attention" in mixers else {}),
         embedding_scale=scale(width),
         tie_embeddings=settings.flag("tie_word_embeddings", True),
-        logit_softcap=settings.number("logits_soft_cap", 30.0),
+        logit_softcap=settings.number("logits_soft_cap", 30.0, least=0),
     )
 
 
@@ -132,18 +126,15 @@ def write_config(cfg: ModelConfig) -> dict[str, Any]:
     names: dict[str, str] = {ours: theirs for theirs, ours in KINDS.items()}
     kinds = [names.get(layer.mixer, "attention") for layer in cfg.layers]
     return {
-        "vocab_size": cfg.vocab_size,
-        "num_hidden_layers": cfg.n_layers,
+        **write_sizes(cfg),
         "num_attention_heads": recurrent_blocks(cfg) if "recurrent" in kinds else cfg.n_heads,
         "num_key_value_heads": cfg.n_kv_heads,
-        "hidden_size": cfg.d_model,
         "intermediate_size": 2 * cfg.d_ff,
         "lru_width": recurrent_width(cfg, "linear"),
         "conv1d_width": cfg.recurrent.conv_width,
         "block_types": kinds,
         "attention_window_size": max(layer.window for layer in cfg.layers),
         "attention_bias": cfg.qkv_bias,
-        "max_position_embeddings": cfg.max_seq_len,
         "rms_norm_eps": cfg.norm_epsilon,
         "logits_soft_cap": cfg.logit_softcap,
         "tie_word_embeddings": cfg.tie_embeddings,

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from lm.convert.hf import rope
-from lm.convert.hf.codecs import copy
-from lm.convert.hf.families.llama import ATTENTION, IGNORED, MLP, has_head, read_shape, write_shape
+from lm.convert.hf.families.llama import ATTENTION, EMBED, HEAD, IGNORED, MLP, read_body, write_body
 from lm.convert.hf.families.parts import biased
 from lm.convert.hf.settings import Settings
 from lm.convert.hf.table import Entry, Family
@@ -21,9 +19,9 @@ def has_two_norms(cfg: ModelConfig, layer: Layer | None) -> bool:
 
 
 ENTRIES = (
-    Entry("model.embed_tokens.weight", "embed.table", copy),
+    EMBED,
     *biased("model.norm", "final_norm", matrix="scale"),
-    Entry("lm_head.weight", "head.kernel", when=has_head),
+    HEAD,
     *biased("model.layers.{i}.input_layernorm", "layers.{i}.mixer_norm", matrix="scale"),
     Entry("model.layers.{i}.post_attention_layernorm.weight", "layers.{i}.mlp_norm.scale", when=has_two_norms),
     Entry("model.layers.{i}.post_attention_layernorm.bias", "layers.{i}.mlp_norm.bias", when=has_two_norms),
@@ -39,27 +37,22 @@ def read_config(settings: Settings) -> ModelConfig:
         UserError: a feature that ours does not have.
     """
     settings.expect("qk_layernorm", False)
-    shape = read_shape(settings, epsilon=(EPSILON, 1e-5))
-    if shape["head_width"] * shape["n_heads"] != shape["d_model"]:
-        raise settings.refusal(
-            "head_dim", shape["head_width"], "only hidden_size over num_attention_heads is supported"
-        )
+    body = read_body(settings, epsilon=(EPSILON, 1e-5), fraction=0.25)
+    if body["head_width"] * body["n_heads"] != body["d_model"]:
+        raise settings.refusal("head_dim", body["head_width"], "only hidden_size over num_attention_heads is supported")
     return ModelConfig(
-        **shape,
+        **body,
         norm="layer",
         norm_bias=True,
         residual="parallel_shared" if settings.flag("use_parallel_residual", False) else "sequential",
         qkv_bias=settings.flag("use_qkv_bias", False),
-        rope=rope.read(settings, shape["max_seq_len"], fraction=0.25),
-        tie_embeddings=settings.flag("tie_word_embeddings", False),
     )
 
 
 def write_config(cfg: ModelConfig) -> dict[str, Any]:
     """Returns their config."""
     return {
-        **write_shape(cfg, epsilon=EPSILON),
-        **rope.write(cfg, partial=True),
+        **write_body(cfg, partial=True, epsilon=EPSILON),
         "use_parallel_residual": cfg.residual == "parallel_shared",
         "use_qkv_bias": cfg.qkv_bias,
     }
