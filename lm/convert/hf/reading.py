@@ -83,7 +83,9 @@ def _match(directory: Path, family: Family, cfg: ModelConfig, table: list[Row], 
     """Returns under which name each tensor of the table, and each tied one, is stored; all that is wrong is named."""
     wanted = {name: shape for row in table for name, shape in zip(row.theirs, row.shapes, strict=True)}
     tied = family.tied if cfg.tie_embeddings else {}
-    found = _names(family, {*wanted, *tied}, tensors)
+    settings = Settings(read_json(directory / CONFIG), str(directory / CONFIG))
+    further = range(cfg.n_layers, cfg.n_layers + family.further(settings))
+    found = _names(family, {*wanted, *tied}, tensors, further)
     known = {name: tensors.entries[found[name]] for name in wanted if name in found}
     mistakes = {
         "missing": [name for name in wanted if name not in found],
@@ -104,14 +106,22 @@ def _match(directory: Path, family: Family, cfg: ModelConfig, table: list[Row], 
     return found
 
 
-def _names(family: Family, wanted: set[str], tensors: Tensors) -> dict[str, str]:
-    """Returns the stored name of each tensor by the family's name for it, leaving out those that hold no weights."""
+def _names(family: Family, wanted: set[str], tensors: Tensors, further: range) -> dict[str, str]:
+    """Returns the stored name of each tensor by the family's name for it, leaving out those that are not the model's.
+
+    Those hold no weights, or are of one of the `further` layers.
+    """
     found = {}
     for stored in tensors.entries:
         whole = family.prefix + stored  # where the trunk alone was stored
-        if not any(re.fullmatch(pattern, name) for pattern in family.ignored for name in (stored, whole)):
+        if not any(_is_passed_over(family, name, further) for name in (stored, whole)):
             found[whole if stored not in wanted and whole in wanted else stored] = stored
     return found
+
+
+def _is_passed_over(family: Family, name: str, further: range) -> bool:
+    layer = re.match(rf"{re.escape(family.prefix)}layers\.(\d+)\.", name)
+    return bool(layer and int(layer[1]) in further) or any(re.fullmatch(one, name) for one in family.ignored)
 
 
 def _listed(items: list[str]) -> str:

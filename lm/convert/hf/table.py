@@ -55,13 +55,14 @@ class Family:
         model_type: as in `config.json`.
         architecture: the class in `architectures`.
         entries: the name map.
-        read_config: their config to ours; takes every key that changes a result, for those left over are refused.
+        read_config: their config to ours; reads every key that changes a result, for those left over are refused.
             Raises UserError for a feature that ours does not have.
         write_config: ours to theirs, without `model_type`, `architectures`, dtype and token ids. It need not tell
             whether it can: what comes back through `read_config` is compared.
         ignored: regular expressions, matched against whole names, of their tensors that hold no weights.
         tied: their tensors that may be absent, or present and equal to another, where embeddings are tied.
         prefix: what every name of the trunk begins with; checkpoints of the bare trunk lack it.
+        further: by their config, how many layers stored after the last one are not the model's, and so are left out.
     """
 
     model_type: str
@@ -72,6 +73,7 @@ class Family:
     ignored: tuple[str, ...] = ()
     tied: Mapping[str, str] = field(default_factory=lambda: {"lm_head.weight": "model.embed_tokens.weight"})
     prefix: str = "model."
+    further: Callable[[Settings], int] = lambda settings: 0
 
 
 class Row(NamedTuple):

@@ -13,9 +13,12 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
+from lm.common.errors import UserError
 from lm.convert import hf
+from lm.convert.hf.families import deepseek_v3
+from lm.convert.hf.settings import Settings
 from lm.model.config import ModelConfig, Rope
-from tests.convert.hf.conftest import random_params, same
+from tests.convert.hf.conftest import random_params, same, specimen
 
 
 def rewrite(checkpoint: Path, change: Any) -> None:
@@ -62,6 +65,21 @@ def test_a_tied_head_may_be_there_if_it_is_the_table(llama: ModelConfig, tmp_pat
     assert "lm_head.weight" not in load_file(tmp_path / "tied" / "model.safetensors")
     rewrite(tmp_path / "tied", lambda t: t | {"lm_head.weight": t["model.embed_tokens.weight"]})
     assert same(hf.read(tmp_path / "tied").params, params)
+
+
+def test_layers_of_deepseek_v3_that_predict_further_tokens_are_left_out(tmp_path: Path) -> None:
+    small = {"num_hidden_layers": 2, "first_k_dense_replace": 1}
+    cfg = deepseek_v3.FAMILY.read_config(Settings({**specimen("deepseek_v3"), **small}))
+    params = random_params(cfg)
+    hf.write(cfg, params, checkpoint := tmp_path / "checkpoint", family="deepseek_v3")
+    second, third = (f"model.layers.{i}.eh_proj.weight" for i in (2, 3))
+    rewrite(checkpoint, lambda tensors: tensors | {second: np.ones((2, 3), np.float32)})
+    configure(checkpoint, num_nextn_predict_layers=1)
+    assert same(hf.read(checkpoint).params, params)
+    configure(checkpoint, num_nextn_predict_layers=..., num_mtp_layers=1)  # as it is called inside of transformers
+    rewrite(checkpoint, lambda tensors: tensors | {third: np.ones(2, np.float32)})
+    with pytest.raises(UserError, match=f"not known {third};"):
+        hf.read(checkpoint)
 
 
 LLAMA3 = {"factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0, "original_max_position_embeddings": 16}

@@ -17,6 +17,11 @@ from lm.convert.hf.table import Family
 from lm.model.config import ModelConfig
 
 
+def further(settings: Settings) -> int:
+    """Returns how many heads that predict further tokens are stored as layers after the last, under either name."""
+    return max(settings.integer(key, 0) for key in ("num_nextn_predict_layers", "num_mtp_layers"))
+
+
 def read_config(settings: Settings) -> ModelConfig:
     """Returns the architecture; heads that predict further tokens are left out.
 
@@ -24,7 +29,7 @@ def read_config(settings: Settings) -> ModelConfig:
         UserError: a feature that ours does not have.
     """
     values = read_latent(settings)
-    settings.drop("num_nextn_predict_layers", "num_mtp_layers")
+    further(settings)
     settings.expect("rope_interleave", True)
     settings.expect("scoring_func", "sigmoid")
     settings.expect("topk_method", "noaux_tc")
@@ -57,5 +62,5 @@ FAMILY = Family(
     entries=ENTRIES,
     read_config=read_config,
     write_config=write_config,
-    ignored=(r"model\.layers\.61\..*",),  # the published model's head that predicts one token further
+    further=further,
 )
