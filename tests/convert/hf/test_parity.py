@@ -11,6 +11,7 @@ import pytest
 from benchmarks.hf_compare import Result, batch, difference, measure, texts
 from benchmarks.hf_parity import table
 from benchmarks.hf_specimens import CONTEXT, SPECIMENS, build
+from tests.convert.hf.conftest import published
 
 
 @pytest.mark.parametrize("name", SPECIMENS)
@@ -39,6 +40,10 @@ def test_a_specimen_shows_every_kind_of_layer_at_activations_of_order_one(name: 
     assert model.config.num_hidden_layers >= 7
     assert all(0.1 < state.std() < 10 for state in out.hidden_states)
     assert 0.3 < out.logits.std() < 5
+
+
+def test_the_published_table_has_a_row_for_each_specimen() -> None:
+    assert [row[0] for row in published("hf_parity.md")] == [*SPECIMENS]
 
 
 def test_texts_are_padded_on_the_left_and_counted_from_their_first_token() -> None:

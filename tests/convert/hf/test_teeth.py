@@ -9,6 +9,7 @@ import pytest
 from benchmarks.hf_compare import TOLERANCE
 from benchmarks.hf_specimens import SPECIMENS
 from benchmarks.hf_teeth import PLANTED, Bench
+from tests.convert.hf.conftest import published
 
 
 @pytest.fixture(scope="module")
@@ -29,3 +30,8 @@ def test_without_it_nothing_is(bench: Bench, specimen: str) -> None:
 
 def test_planted_errors_are_in_specimens_that_there_are() -> None:
     assert {planted.specimen for planted in PLANTED.values()} <= {*SPECIMENS}
+
+
+def test_the_published_table_has_a_row_for_each_planted_error() -> None:
+    planted = [[name, one.specimen] for name, one in PLANTED.items()]
+    assert [row[:2] for row in published("hf_teeth.md")] == planted
