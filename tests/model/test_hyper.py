@@ -20,11 +20,12 @@ from lm.model.decoder import Decoder
 from lm.model.hyper import Weighted
 from lm.model.mixers.attention import Attention
 from lm.model.mlp import MLP
-from lm.model.norms import Norm
 from lm.train.step import loss_sums
 
+from .architectures import parameters
+
 P, T, D = 3, 4, 8
-BASE = ModelConfig(11, 4, 2, 2, D, 12, 4, 16, residual_scale=0.5, hyper_streams=P)
+BASE = ModelConfig(11, 3, 2, 2, D, 12, 4, 16, residual_scale=0.5, hyper_streams=P)
 X_TPD = np.random.default_rng(0).normal(size=(T, P, D))
 CONTEXT = Context(Places(jnp.ones((1, T), jnp.int32), jnp.arange(T)[None]))
 
@@ -33,12 +34,12 @@ jit = partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
 
 def by_hand(cfg: ModelConfig, params: Any, number: int) -> np.ndarray:
     """Returns the streams after layer `number`, token by token and stream by stream, in float64."""
-    mixer = partial(Attention(cfg, cfg.layers[0]).apply, {"params": params["mixer"]})
-    mlp = partial(MLP(cfg, "swiglu").apply, {"params": params["mlp"]})
+    mixer = jit(partial(Attention(cfg, cfg.layers[0]).apply, {"params": params["mixer"]}))
+    mlp = jit(partial(MLP(cfg, "swiglu").apply, {"params": params["mlp"]}))
     branches = {"mixer": lambda x: mixer(x, Stream(x), CONTEXT, None)[0], "mlp": mlp}
 
     def norm(values: Any, x: np.ndarray) -> np.ndarray:
-        return np.asarray(Norm(cfg).apply({"params": values}, jnp.asarray(x, jnp.float32)), np.float64)
+        return x / np.sqrt((x * x).mean(-1, keepdims=True) + cfg.norm_epsilon) * np.asarray(values["scale"])
 
     x_TPD = X_TPD
     for site, (branch, apply) in enumerate(branches.items()):
@@ -67,16 +68,20 @@ def by_hand(cfg: ModelConfig, params: Any, number: int) -> np.ndarray:
     return x_TPD
 
 
-@pytest.mark.parametrize("number", [0, 1, 5])
-@pytest.mark.parametrize("placement", ["pre", "output", "sandwich"])
-@pytest.mark.parametrize("dynamic", [False, True])
+@pytest.mark.parametrize(
+    ("dynamic", "placement", "number"), [(False, "pre", 0), (False, "output", 5), (True, "sandwich", 1)]
+)
 def test_a_layer_is_the_sums_written_out(dynamic: bool, placement: Any, number: int) -> None:
     cfg = replace(BASE, hyper_dynamic=dynamic, norm_placement=placement)
-    block, stream = Block(cfg, cfg.layers[0]), Stream(jnp.asarray(X_TPD, jnp.float32)[None])
-    params = block.init(jax.random.key(1), stream, CONTEXT)["params"]
-    params = jax.tree.map(lambda a: a + 0.3 * jnp.cos(jnp.arange(a.size)).reshape(a.shape), params)
-    found, _, _ = block.apply({"params": params}, stream, CONTEXT._replace(layer=number))
+    params = jax.tree.map(lambda a: a[0], parameters(cfg)["layers"]["block_0"])
+    stream = Stream(jnp.asarray(X_TPD, jnp.float32)[None])
+    found, _, _ = jit(Block(cfg, cfg.layers[0]).apply)({"params": params}, stream, CONTEXT._replace(layer=number))
     np.testing.assert_allclose(found.x[0], by_hand(cfg, params, number), rtol=1e-4, atol=1e-5)
+
+
+@partial(jit, static_argnums=0)
+def start(cfg: ModelConfig) -> Any:
+    return decoder.init(cfg, jax.random.key(2))
 
 
 def plain(params: Any) -> Any:
@@ -97,41 +102,51 @@ def batch() -> dict[str, jax.Array]:
 
 
 @partial(jit, static_argnums=0)
-def computed(cfg: ModelConfig, params: Any) -> Any:
-    """Returns logits, with dropout, and the gradient of the losses."""
+def logits(cfg: ModelConfig, params: Any) -> jax.Array:
+    keys_B = jax.random.split(jax.random.key(5), 2)
+    return Decoder(cfg).apply({"params": params}, batch()["tokens"], dropout_keys_B=keys_B).logits_BTV
 
+
+@partial(jit, static_argnums=0)
+def gradient(cfg: ModelConfig, params: Any) -> Any:
     def loss(params: Any) -> jax.Array:
         sums = loss_sums(cfg, params, batch(), None)
         return sums.nats + sums.ahead
 
-    keys_B = jax.random.split(jax.random.key(5), 2)
-    logits_BTV = Decoder(cfg).apply({"params": params}, batch()["tokens"], dropout_keys_B=keys_B).logits_BTV
-    return logits_BTV, plain(jax.grad(loss)(params))
+    return jax.grad(loss)(params)
 
 
-@pytest.mark.parametrize(
-    "changes",
-    [
-        {},
-        {"hyper_dynamic": True, "dropout": 0.2, "predict_ahead": 2},
-        {"hyper_dynamic": True, "norm_placement": "sandwich", "norm": "tanh", "mlp": ("swiglu", "none")},
-        {"hyper_streams": 2, "norm_placement": "output", "final_norm": False, "value_residual": True},
-        {"hyper_streams": 4, "norm": "layer", "moe": Moe((0, 4)), "scan_layers": False, "remat": "block"},
-    ],
-    ids=str,
-)
-def test_the_start_is_the_ordinary_residual(changes: dict[str, Any]) -> None:
-    """The same logits, and the same gradients of the parameters that both have."""
-    cfg = replace(BASE, **changes)
-    params = decoder.init(cfg, jax.random.key(2))
-    wanted = computed(replace(cfg, hyper_streams=1, hyper_dynamic=False), plain(params))
-    jax.tree.map(partial(np.testing.assert_allclose, rtol=2e-4, atol=2e-5), computed(cfg, params), wanted)
+STARTS: dict[str, dict[str, Any]] = {
+    "dropout": {"hyper_dynamic": True, "dropout": 0.2},
+    "sandwich": {"hyper_dynamic": True, "norm_placement": "sandwich", "norm": "tanh", "mlp": ("swiglu", "none")},
+    "no final norm": {"hyper_streams": 2, "norm": "layer", "final_norm": False, "value_residual": True},
+    "experts": {"norm_placement": "output", "moe": Moe((0, 4)), "n_layers": 2, "scan_layers": False},
+}
+
+
+def ordinary(cfg: ModelConfig) -> ModelConfig:
+    return replace(cfg, hyper_streams=1, hyper_dynamic=False)
+
+
+@pytest.mark.parametrize("name", STARTS)
+def test_the_start_is_the_ordinary_residual(name: str) -> None:
+    cfg = replace(BASE, **STARTS[name])
+    params = start(cfg)
+    np.testing.assert_allclose(logits(cfg, params), logits(ordinary(cfg), plain(params)), rtol=1e-4, atol=1e-5)
+
+
+def test_so_are_gradients() -> None:
+    """Of the parameters that both have, those of the depth that foretells among them."""
+    cfg = replace(BASE, hyper_dynamic=True, predict_ahead=1, remat="block")
+    params = start(cfg)
+    found, wanted = plain(gradient(cfg, params)), gradient(ordinary(cfg), plain(params))
+    jax.tree.map(partial(np.testing.assert_allclose, rtol=2e-4, atol=2e-5), found, wanted)
 
 
 def test_streams_grow_apart() -> None:
     """Streams that no branch tells apart would have equal gradients for ever: here every two differ in every layer."""
-    params = decoder.init(replace(BASE, n_layers=5), jax.random.key(2))
-    found = jit(jax.grad(lambda p: loss_sums(replace(BASE, n_layers=5), p, batch(), None).nats))(params)
+    cfg = replace(BASE, n_layers=5)
+    found = gradient(cfg, start(cfg))
     mix_LPQ = np.asarray(found["layers"]["block_0"]["mixer_hyper"]["mix"])
     for layer in range(3):  # which two or more layers follow
         for p in range(P):
