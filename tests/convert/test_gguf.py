@@ -237,6 +237,7 @@ REFUSED = {
     "model.mlp='geglu'": {"mlp": "geglu"},
     "not for family stablelm": {"norm": "layer", "norm_bias": True},
     "no family fits": {"attention_gate": "head"},
+    "llama, the nearest, cannot say model.hyper_streams=2": {"hyper_streams": 2},
     "qwen3 cannot say model.o_bias=True": {"qk_norm": "head", "qkv_bias": True, "o_bias": True},
     "qwen2 cannot say model.head_width=4": {"qkv_bias": True, "head_width": 4},
     "gemma2 cannot say model.attention_scale": {**FAMILIES["gemma2"], "attention_scale": 0.125},

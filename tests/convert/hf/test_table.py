@@ -145,6 +145,8 @@ def test_the_first_family_that_fits_is_chosen_and_a_preferred_one_before() -> No
         fitting.choose(plain, "qwen2")
     with pytest.raises(UserError, match="did you mean llama"):
         fitting.choose(plain, "lama")
+    with pytest.raises(UserError, match=r"llama, the nearest, cannot say model.hyper_streams=2; --format=torch"):
+        fitting.choose(replace(plain, hyper_streams=2))
     odd = replace(plain, value_residual=True, attention_gate="head")
     with pytest.raises(UserError, match=r"no family fits; .* model.value_residual=True.*--format=torch"):
         fitting.choose(odd)
