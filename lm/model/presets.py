@@ -212,7 +212,6 @@ LSTM = _keys(
     mixer="lstm",
     mlp="none",
     norm="none",
-    final_norm=False,
     dropout=0.65,
     tie_embeddings=False,
     head_bias=True,
