@@ -200,6 +200,7 @@ def parameters(cfg: ModelConfig, seed: int = 0) -> Any:
         own = shape.shape[1:] if is_stacked(names) else shape.shape
         if role.start is None:
             return (noise * (1.0 if role.group == "embedding" else role.std(own, cfg))).astype(np.float32)
-        return (np.asarray(role.start(own, cfg, jax.random.key(seed))) + 0.2 * noise).astype(np.float32)
+        off = 0.2 if own else 0.1  # one number must not come near 0 by chance: what it scales would vanish
+        return (np.asarray(role.start(own, cfg, jax.random.key(seed))) + off * noise).astype(np.float32)
 
     return jax.tree_util.tree_map_with_path(leaf, cost.parameter_shapes(cfg))

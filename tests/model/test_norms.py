@@ -37,7 +37,10 @@ def normed(cfg: ModelConfig, params: dict[str, np.ndarray], x: np.ndarray = X, *
 def test_definitions(kind: str, one_plus: bool) -> None:
     """With what is stored the scale, or what is added to 1 for it."""
     bias = kind != "rms"
-    cfg = dataclasses.replace(CFG, norm=kind, norm_bias=bias, norm_scale="one_plus" if one_plus else "weight")
+    epsilon = {"norm_epsilon": 1e-6} if kind == "tanh" else {}
+    cfg = dataclasses.replace(
+        CFG, **epsilon, norm=kind, norm_bias=bias, norm_scale="one_plus" if one_plus else "weight"
+    )
     params = {
         "scale": SCALE - one_plus,
         **({"bias": BIAS} if bias else {}),
@@ -52,7 +55,7 @@ def test_without_a_scale_there_is_no_parameter() -> None:
 
 
 def test_none_changes_nothing() -> None:
-    np.testing.assert_array_equal(normed(dataclasses.replace(CFG, norm="none"), {}), np.float32(X))
+    np.testing.assert_array_equal(normed(dataclasses.replace(CFG, norm="none", norm_epsilon=1e-6), {}), np.float32(X))
 
 
 def test_two_axes_are_one_vector() -> None:

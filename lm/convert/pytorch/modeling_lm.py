@@ -2,7 +2,8 @@
 
     model = AutoModelForCausalLM.from_pretrained(DIRECTORY, trust_remote_code=True)
 
-It needs torch and transformers, nothing else. Every architecture is a value of one config: what a layer is follows
+It needs torch and transformers, nothing else, and is one file, since whoever has the weights is to read it, copy it and
+change it as one. Every architecture is a value of one config: what a layer is follows
 from `LmConfig.layer`, and its parts are found by name in two registries,
 
     MIXERS: what moves information between tokens. `Mixer(config, layer)(x_BTD, stream, context, cached)` returns the

@@ -13,8 +13,12 @@ from benchmarks.hf_parity import table
 from benchmarks.hf_specimens import CONTEXT, SPECIMENS, build
 from tests.convert.hf.conftest import published
 
+# Between them every kind of layer, position and head; the other specimens are of their kind, and slow.
+QUICK = ("llama", "gpt2", "gemma2", "gemma3", "phi", "gpt_neox", "deepseek_v2", "gpt_oss", "mamba", "recurrent_gemma")
+EACH = [pytest.param(name, marks=() if name in QUICK else pytest.mark.slow) for name in SPECIMENS]
 
-@pytest.mark.parametrize("name", SPECIMENS)
+
+@pytest.mark.parametrize("name", EACH)
 def test_logits_and_greedy_texts_are_those_of_hugging_face(name: str, tmp_path: Path) -> None:
     specimen = SPECIMENS[name]
     lengths = (8, min(CONTEXT + 17, max(specimen.lengths)))
@@ -30,7 +34,7 @@ def test_at_every_length_and_over_64_greedy_tokens(name: str, tmp_path: Path) ->
     assert len(result.ties) <= 2
 
 
-@pytest.mark.parametrize("name", SPECIMENS)
+@pytest.mark.parametrize("name", EACH)
 def test_a_specimen_shows_every_kind_of_layer_at_activations_of_order_one(name: str) -> None:
     import torch
 
