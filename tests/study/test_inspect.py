@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -11,12 +12,17 @@ from lm.model import cost, presets
 from lm.model.config import ModelConfig
 from lm.study import inspect, subject
 
-NAMES = ("gpt2-124m", "gemma3-270m", "smollm3-3b")
+NAMES = ("gpt2-124m", "gemma3-270m", pytest.param("smollm3-3b", marks=pytest.mark.slow))
+
+
+@cache
+def inspected(name: str) -> inspect.Inspection:
+    return inspect.inspect(subject.find(name))
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_groups_add_up_to_all_parameters_and_layers(name: str) -> None:
-    found = inspect.inspect(subject.find(name))
+    found = inspected(name)
     layers = [sorted(n for kind in group.kinds.values() for n in kind) for group in found.groups]
     total = sum(group.count * max(1, len(numbers)) for group, numbers in zip(found.groups, layers, strict=True))
     assert total == found.n_params == cost.n_params(presets.get(name))
@@ -24,7 +30,7 @@ def test_groups_add_up_to_all_parameters_and_layers(name: str) -> None:
 
 
 def test_layers_of_like_parameters_are_told_once() -> None:
-    embedding, body, last = inspect.inspect(subject.find("gemma3-270m")).groups
+    embedding, body, last = inspected("gemma3-270m").groups
     assert [parameter.name for parameter in embedding.parameters] == ["embed.table"]
     assert body.kinds == {
         "attention over 512 tokens, rope 10k, geglu_tanh": tuple(n for n in range(18) if n % 6 != 5),
@@ -67,6 +73,7 @@ def test_text_of_a_run(finished: Path) -> None:
     assert all(len(line) <= 120 for line in lines[1:])
 
 
+@pytest.mark.slow
 def test_text_says_what_windows_and_states_do() -> None:
     windowed = inspect.text(inspect.inspect(subject.find("gemma2-2b"), 8192))
     assert (
