@@ -41,5 +41,6 @@ def _presets(run: Run) -> list[list[str]]:
 FACTS: dict[str, Callable[[Run], list[list[str]]]] = {
     "attention.backends": partial(_measured, "attention"),
     "hf.parity": partial(_measured, "hf_parity"),
+    "hf.teeth": partial(_measured, "hf_teeth"),
     "presets": _presets,
 }

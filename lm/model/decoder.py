@@ -88,7 +88,8 @@ class Layers(nn.Module):
         """Runs all layers; returns `[B, T, D]`, the stacks' updated mixer caches and what their layers report."""
         c = self.cfg
         params = {s.name: self.param(s.name, lambda key, s=s: _init_stack(c, s, key)) for s in c.stacks}
-        alone, looped = ({s.name: _runner(c, s, looped=looped) for s in c.stacks} for looped in (False, True))
+        alone = {s.name: _runner(c, s, looped=False) for s in c.stacks}
+        looped = {s.name: _runner(c, s, looped=True) for s in c.stacks}
         entries = {name: (params[name], None if cache is None else cache[name]) for name in params}
         wholes = (c.n_layers - c.n_lead) // c.period if c.scan_layers else 0
 

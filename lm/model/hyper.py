@@ -41,19 +41,20 @@ class Weighted(NamedTuple):
 
     def read(self, x_BTPD: jax.Array) -> jax.Array:
         """Returns what the branch reads, `[B, T, D]`."""
-        return jnp.einsum("...p,...pd->...d", self.read_P, x_BTPD).astype(x_BTPD.dtype)
+        return jnp.sum(self.read_P[..., None] * x_BTPD, axis=-2).astype(x_BTPD.dtype)
 
     def write(self, x_BTPD: jax.Array, branch_BTD: jax.Array) -> jax.Array:
         """Returns the streams after the branch, `[B, T, Q, D]`."""
-        mixed_BTQD = jnp.einsum("...pq,...pd->...qd", self.mix_PQ, x_BTPD)
+        mixed_BTQD = jnp.einsum("...pq,...pd->...qd", self.mix_PQ, x_BTPD, precision=jax.lax.Precision.HIGHEST)
         return (mixed_BTQD + self.write_Q[..., None] * branch_BTD[..., None, :]).astype(x_BTPD.dtype)
 
 
 class Hyper(nn.Module):
     """The weights of one branch; what is stored is added to where they start.
 
-    The start is to read one stream, another in the next branch so that they grow apart, to mix none, and to write to
-    all. `hyper_dynamic` adds the tanh of a map of each stream, times two small learned factors (the paper's s_α, s_β).
+    The start is to read one stream, the layer's next branch the next one so that they grow apart, to mix none, and to
+    write to all. `hyper_dynamic` adds the tanh of a map of each stream, times two small learned factors (the paper's
+    s_α, s_β).
     """
 
     cfg: ModelConfig
@@ -91,6 +92,7 @@ def spread(cfg: ModelConfig, x_BTD: jax.Array) -> jax.Array:
 def gather(cfg: ModelConfig, x: jax.Array) -> jax.Array:
     """Returns the mean of the streams that leave the last layer, `[B, T, D]`.
 
-    The paper sums them, from which a final norm cannot tell it; the mean starts as the ordinary residual without one.
+    The paper sums them, from which an RMS or layer norm cannot tell it; the mean starts as the ordinary residual with
+    any final norm, and so needs no smaller start of what is written.
     """
     return x if cfg.hyper_streams == 1 else jnp.mean(x, axis=-2)

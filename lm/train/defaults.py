@@ -164,7 +164,7 @@ def model() -> ConfigDict:
             "qkv_clip": 0.0,  # queries, keys and values are kept within this of 0; 0: as they are
             "o_bias": False,  # bias of attention's output
             "qk_norm": "none",  # RMSNorm of queries and keys: head (each head) or full (all heads at once)
-            "attention_scale": 0.0,  # of scores; 0: one over the root of head_width
+            "attention_scale": 0.0,  # of scores; 0: one over the root of head_width; µP may set it
             "attention_softcap": 0.0,  # bound of scores, by tanh; 0: none
             "attention_sinks": False,  # a learned score for each head that brings no value
             "attention_gate": "none",  # a sigmoid on what attention writes: head, or element
@@ -186,7 +186,7 @@ def model() -> ConfigDict:
             "embedding_scale": 1.0,  # the token's vector is multiplied by this
             "tie_embeddings": True,  # one table for input and output
             "head_bias": False,  # a bias on the logits, where the head is its own
-            "logit_scale": 1.0,  # logits are multiplied by this
+            "logit_scale": 1.0,  # logits are multiplied by this; µP sets it
             "logit_softcap": 0.0,  # and then bound, by tanh; 0: none
             "predict_ahead": 0,  # tokens after the next one that are foretold in training too, by a block each
             "dropout": 0.0,  # share of activations left out in training

@@ -47,10 +47,13 @@ def forward_keys(model: Any) -> dict[str, tuple[float, str]]:
         )
     keys = {"logit_scale": (1.0 / width_ratio(model), "base_width / width (Yang et al., 2022, table 8)")}
     if model.base_head_width:
-        if model.base_head_width < 0 or "latent" in str(model.mixer):
+        mixers = {model.mixer} if isinstance(model.mixer, str) else {*model.mixer}
+        if model.base_head_width < 0:
+            raise UserError(f"model.base_head_width={model.base_head_width}: must be positive, or 0 for none")
+        if "latent" in mixers or not mixers & {"attention", "differential"}:
             raise UserError(
-                f"model.base_head_width={model.base_head_width}: must be positive, and has no meaning for "
-                "model.mixer=latent, whose heads have a part of fixed width; leave it out"
+                f"model.base_head_width={model.base_head_width}: has no meaning for model.mixer={model.mixer}, which "
+                "has no heads whose width alone grows; leave it out"
             )
         scale = math.sqrt(model.base_head_width) / model.head_width
         keys["attention_scale"] = (scale, "root of base_head_width / head_width (Yang et al., 2022)")

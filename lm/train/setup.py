@@ -166,7 +166,7 @@ def make_task(cfg: ConfigDict, model: ModelConfig, shards: Shards) -> Task:
         microbatches=train.microbatches,
         loss_chunk=train.loss_chunk,
         z_loss=train.z_loss,
-        ahead_weight=train.ahead_weight or 0.0,  # unset where nothing is foretold
+        ahead_weight=train.ahead_weight if model.predict_ahead else 0.0,
         clip_norm=train.clip_norm,
         log_every=train.log_every,
         eval_every=train.eval_every,

@@ -12,11 +12,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from benchmarks.attention import CASES as CASES_MEASURED
+from benchmarks.attention import MEASURED
 from lm.common.errors import UserError
 from lm.model.attention import Places, Scores, attend, support
 from lm.model.attention.scoring import alibi_slopes
 from lm.model.attention.xla import QUERY_BLOCK
 from lm.model.config import AttentionBackend, ModelConfig
+from tests.convert.hf.conftest import published
 
 SCALE = 0.35
 CASES = {
@@ -171,6 +174,15 @@ BASE = {
     "vocab_size": 8, "n_layers": 2, "n_heads": 4, "n_kv_heads": 4, "d_model": 8, "d_ff": 8, "head_width": 8,
     "max_seq_len": 8, "dtype": "bfloat16",
 }  # fmt: skip
+
+
+def test_the_published_table_has_a_row_for_each_backend_and_feature() -> None:
+    """`python -m benchmarks.attention --output=docs/tables/attention.md` writes it, with libtpu installed."""
+    rows = [(backend, case) for backend in MEASURED for case in CASES_MEASURED]
+    rows += [("splash", case) for case in CASES_MEASURED if case in support.BACKENDS["splash"].features]
+    assert [tuple(row[:2]) for row in published("attention.md")] == rows
+
+
 ASKED = {
     "grouped": {"n_kv_heads": 2},
     "window": {"window": (0, 4)},

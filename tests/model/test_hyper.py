@@ -144,7 +144,7 @@ def test_so_are_gradients() -> None:
 
 
 def test_streams_grow_apart() -> None:
-    """Streams that no branch tells apart would have equal gradients for ever: here every two differ in every layer."""
+    """Streams that no branch tells apart would have equal gradients for ever: every two differ where layers follow."""
     cfg = replace(BASE, n_layers=5)
     found = gradient(cfg, start(cfg))
     mix_LPQ = np.asarray(found["layers"]["block_0"]["mixer_hyper"]["mix"])

@@ -161,7 +161,11 @@ def _at(tree: Any, path: tuple[str, ...]) -> np.ndarray:
         ),
         (
             {"parametrization": "mup", "base_width": 64, "base_head_width": 8, "mixer": "latent"},
-            "model.base_head_width=8: must be positive, and has no meaning for model.mixer=latent",
+            "model.base_head_width=8: has no meaning for model.mixer=latent",
+        ),
+        (
+            {"parametrization": "mup", "base_width": 64, "base_head_width": 8, "mixer": "gru"},
+            "model.base_head_width=8: has no meaning for model.mixer=gru",
         ),
         ({"base_width": 64}, "model.base_width=64: would change nothing, as model.parametrization is standard"),
     ],

@@ -2,9 +2,9 @@
 
     model = AutoModelForCausalLM.from_pretrained(DIRECTORY, trust_remote_code=True)
 
-It needs torch and transformers, nothing else, and is one file, since whoever has the weights is to read it, copy it and
-change it as one. Every architecture is a value of one config: what a layer is follows
-from `LmConfig.layer`, and its parts are found by name in two registries,
+It needs torch and transformers, nothing else, and is one file, to be read, copied and changed as one. Every
+architecture is a value of one config: what a layer is follows from `LmConfig.layer`, and its parts are found by name in
+two registries,
 
     MIXERS: what moves information between tokens. `Mixer(config, layer)(x_BTD, stream, context, cached)` returns the
             mixed `[B, T, D]`, the stream, and what it keeps of the tokens so far: a dict of tensors `[B, ...]`, such
@@ -1049,8 +1049,8 @@ class Weighted(NamedTuple):
 class Hyper(nn.Module):
     """The weights of a branch of hyper-connections (Zhu et al., 2024); what is stored is added to where they start.
 
-    The start is to read one stream, another in the next branch, to mix none, and to write to all. `hyper_dynamic` adds
-    the tanh of a map of each stream, times two small learned factors.
+    The start is to read one stream, the layer's next branch the next one, to mix none, and to write to all. With
+    `hyper_dynamic` there is added the tanh of a map of each stream, times two small learned factors.
     """
 
     def __init__(self, config: LmConfig, number: int) -> None:

@@ -11,6 +11,8 @@ from lm.common.errors import UserError
 class Support(NamedTuple):
     """The features, dtypes and hardware of a backend, and how wide its heads may be: a multiple, at most so much.
 
+    cuDNN's widths are those of GPUs before Hopper.
+
     All of them keep documents apart. Over a cache, one token at a time, every configuration decodes on `xla`: there
     the other backends' kernels have nothing to gain.
     """
@@ -18,7 +20,7 @@ class Support(NamedTuple):
     features: frozenset[str]
     dtypes: tuple[str, ...]
     platforms: tuple[str, ...]
-    widths: tuple[int, int] = (1, 1 << 30)
+    widths: tuple[int, int] | None = None
 
 
 FEATURES = {
@@ -60,11 +62,12 @@ def check(backend: str, features: Collection[str], dtype: str, width: int = 0) -
             f"model.attention_backend={backend}: computes in {' or '.join(support.dtypes)}, not in "
             f"model.dtype={dtype}, which {', '.join(able)} do"
         )
-    unit, most = support.widths
-    if width % unit or width > most:
+    if support.widths is not None and (width % support.widths[0] or width > support.widths[1]):
+        able = [name for name, other in BACKENDS.items() if other.widths is None]
         raise UserError(
-            f"model.attention_backend={backend}: takes heads whose width is a multiple of {unit} and at most {most}, "
-            f"not {width}"
+            f"model.attention_backend={backend}: takes heads whose width (model.head_width, with latent attention's "
+            f"rope_width) is a multiple of {support.widths[0]} and at most {support.widths[1]}, not {width}; "
+            f"{', '.join(able)} take any"
         )
 
 
