@@ -1,17 +1,18 @@
 """Checkpoints: Orbax underneath (asynchronous, sharded, atomic), and hashes of our own over every array.
 
     DIRECTORY/STEP/state    every array under its dotted path, written by Orbax
-    DIRECTORY/STEP/record   JSON: shape, dtype, SHA-256 of every array; `extra`; metrics (see integrity.py)
+    DIRECTORY/STEP/record   JSON: shape, dtype, fingerprint of every array; `extra`; metrics (see integrity.py)
 
 Orbax puts a step in place by one rename, so a directory named by a number is whole or absent. Whoever only
-reads opens no manager, and so touches nothing that a running training job is writing.
+reads opens no manager, and so touches nothing that a running training job is writing. Of several processes each
+writes and reads what its own devices hold; what is on disk is the same whatever their number.
 """
 
 from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +22,7 @@ import jax
 import numpy as np
 import orbax.checkpoint as ocp
 
-from lm.common import integrity, storage
+from lm.common import cluster, integrity, storage
 from lm.common.errors import UserError
 
 _STATE, _RECORD, _RECORD_FILE = "state", "record", "metadata"  # the last is Orbax's name for a JSON item's file
@@ -84,15 +85,15 @@ class Checkpoints:
     def save(self, step: int, state: Any, extra: Mapping[str, Any], metrics: Mapping[str, float] | None = None) -> None:
         """Saves `state` (a PyTree of jax arrays) with JSON-able `extra`; the caller may donate the arrays afterwards.
 
-        Returns once the arrays are hashed and copied to the host; writing goes on in the background. A step that
+        Returns once the arrays are fingerprinted and copied to the host; writing goes on in the background. A step that
         is saved already is left as it is, for a run reaches a step in one state only.
 
         Raises:
             UserError: this save, or the one before it, found no room or no permission to write.
         """
         self.wait()
-        newest = self.latest()
-        if newest is not None and step <= newest:
+        newest = cluster.agree(-1 if (known := self.latest()) is None else known)
+        if step <= newest:
             assert step in self.steps(), f"step {step} is older than checkpoint {newest}"
             return
         leaves = integrity.named_leaves(state)
@@ -180,7 +181,8 @@ class Checkpoints:
             record = self._record(step)
             leaves = {name: saved for name, saved in record["leaves"].items() if name.startswith(f"{prefix}.")}
             assert leaves, f"the state has no {prefix}"
-            arrays = self._read(step, leaves, lambda array, _: jax.device_put(array))
+            here = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
+            arrays = self._read(step, leaves, dict.fromkeys(leaves, here))
         except integrity.DamagedError as error:
             others = [known for known in self.steps() if known != step]
             raise UserError(f"{self.directory / str(step)}: {error}; other checkpoints here: {others}") from error
@@ -194,29 +196,34 @@ class Checkpoints:
                 f"{self.directory / str(step)}: does not fit this model and optimizer: {', '.join(found)}; "
                 "use the config it was made with, or another --workdir"
             )
-        arrays = self._read(step, record["leaves"], lambda array, name: _place(array, wanted[name]))
+        arrays = self._read(step, record["leaves"], {name: _where(leaf) for name, leaf in wanted.items()})
         state = jax.tree.unflatten(jax.tree.structure(like), [arrays[name] for name in wanted])
         return Restored(step, state, record["extra"])
 
     def _read(
-        self, step: int, leaves: Mapping[str, Mapping[str, Any]], place: Callable[[np.ndarray, str], jax.Array]
+        self, step: int, leaves: Mapping[str, Mapping[str, Any]], where: Mapping[str, jax.sharding.Sharding]
     ) -> dict[str, jax.Array]:
-        """Reads, verifies and places one array at a time, so that the host never holds a second whole state."""
+        """Reads of each array what this process's devices hold, and compares all that lies there with the record."""
         context = storage.read_context()
         arrays: dict[str, jax.Array] = {}
         damage: dict[str, list[str]] = {}  # what is wrong -> with which leaves
         unreadable = ""
         for name, saved in leaves.items():
             try:
-                array = storage.read_array(self.directory / str(step) / _STATE, name, context)
+                store = storage.open_array(self.directory / str(step) / _STATE, name, context)
+                stored = jax.ShapeDtypeStruct(store.shape, store.dtype.numpy_dtype)
+                if found := integrity.misfits({"it": saved}, {"it": stored}):
+                    damage.setdefault(" and ".join(found).replace("it ", "", 1), []).append(name)
+                    continue
+                arrays[name] = _placed(store, where[name])
             except integrity.DamagedError as error:
                 unreadable = unreadable or f"unreadable ({error})"  # the first reason stands for all
                 damage.setdefault(unreadable, []).append(name)
-                continue
-            if wrong := integrity.difference(saved, array):
-                damage.setdefault(wrong, []).append(name)
-            else:
-                arrays[name] = place(array, name)
+        if not cluster.anywhere(bool(damage)):
+            if changed := integrity.differences(leaves, arrays):
+                damage["content differs from what was saved"] = changed
+        elif not damage:
+            raise integrity.DamagedError("another process could not read it")
         if damage:
             raise integrity.DamagedError("; ".join(f"{wrong}: {', '.join(names)}" for wrong, names in damage.items()))
         return arrays
@@ -227,6 +234,8 @@ class Checkpoints:
             record = integrity.unseal(path.read_text(encoding="utf-8"))
         except (OSError, UnicodeDecodeError) as error:
             raise integrity.DamagedError(f"the record is not readable ({storage.brief(error)})") from error
+        if any("bits" not in entry for entry in record["leaves"].values()):
+            raise integrity.DamagedError("was written by an earlier version, whose hashes this one does not know")
         if record["step"] != step:
             raise integrity.DamagedError(f"holds step {record['step']}")
         return record
@@ -262,7 +271,8 @@ class Checkpoints:
         except Exception as error:
             with suppress(Exception):  # closing raises the same failure again
                 self._drop_manager()  # it counts a step that never came to be
-            storage.remove_half_written(self.directory)
+            if cluster.is_first():
+                storage.remove_half_written(self.directory)
             if why := storage.refusal(error):
                 newest = self.latest()
                 after = "starts anew" if newest is None else f"resumes from checkpoint {newest}"
@@ -283,8 +293,10 @@ class Checkpoints:
         for step, why in damaged.items():
             source = self.directory / str(step)
             target = next(path for n in range(1000) if not (path := source.with_name(f"{step}.damaged-{n}")).exists())
-            if jax.process_index() == 0:
+            cluster.barrier(f"{source} is read")  # by all, before it is gone
+            if cluster.is_first():
                 source.rename(target)
+            cluster.barrier(f"{target} is there")
             self._scores.pop(step, None)
             print(f"{source}: {why}; put aside as {target.name}, going back to an older one", file=sys.stderr)
 
@@ -294,6 +306,18 @@ class Checkpoints:
         return UserError(f"{self.directory}: no checkpoint of step {step}; there are {self.steps()}")
 
 
-def _place(array: np.ndarray, like: Any) -> jax.Array:
-    sharding = getattr(like, "sharding", None) or jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
-    return jax.make_array_from_callback(array.shape, sharding, lambda index: array[index])
+def _where(like: Any) -> jax.sharding.Sharding:
+    return getattr(like, "sharding", None) or jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
+
+
+def _placed(store: Any, sharding: jax.sharding.Sharding) -> jax.Array:
+    """Reads each part that devices here hold, once, however many of them hold it."""
+    parts: dict[str, np.ndarray] = {}
+
+    def part(index: tuple[slice, ...] | None) -> np.ndarray:
+        key = str(index)
+        if key not in parts:
+            parts[key] = storage.read_part(store, index or ())
+        return parts[key]
+
+    return jax.make_array_from_callback(tuple(store.shape), sharding, part)

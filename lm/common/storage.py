@@ -37,20 +37,31 @@ def open_manager(directory: Path, *, policy: Any, background: bool) -> ocp.Check
     return ocp.CheckpointManager(directory, options=options)
 
 
-def read_array(path: Path, name: str, context: tensorstore.Context) -> np.ndarray:
-    """Reads one whole array from a step's state directory.
+def open_array(path: Path, name: str, context: tensorstore.Context) -> tensorstore.TensorStore:
+    """Opens one array of a step's state directory for `read_part`.
 
     tensorstore reads what Orbax wrote: Orbax's own reader would stop at the first array that is damaged, write
     pages of tracebacks past any handler, and depend on the devices that the checkpoint was made on.
 
     Raises:
-        DamagedError: bytes that cannot be made sense of.
+        DamagedError: what is there is no array.
     """
     base = {"driver": "file", "path": f"{path}/"}
     spec = {"driver": "zarr", "kvstore": {"driver": "ocdbt", "base": base, "path": f"{name}/"}}
     try:
-        store = tensorstore.open({**spec, "fill_missing_data_reads": False}, open=True, context=context).result()
-        return store.read().result()
+        return tensorstore.open({**spec, "fill_missing_data_reads": False}, open=True, context=context).result()
+    except (ValueError, OSError) as error:
+        raise DamagedError(brief(error)) from error
+
+
+def read_part(store: tensorstore.TensorStore, index: tuple[slice, ...]) -> np.ndarray:
+    """Reads a part of an array.
+
+    Raises:
+        DamagedError: bytes that cannot be made sense of.
+    """
+    try:
+        return store[index].read().result()
     except (ValueError, OSError) as error:
         raise DamagedError(brief(error)) from error
 

@@ -15,13 +15,50 @@ from lm.common import integrity
 MakeState = Callable[..., dict[str, Any]]
 
 
-def test_the_hash_is_one_of_content_alone() -> None:
-    a = np.arange(9_000_000, dtype=np.int32).reshape(3000, 3000)  # more than one chunk
-    assert integrity.hash_array(a) == integrity.hash_array(jnp.asarray(a)) == integrity.hash_array(np.asfortranarray(a))
-    for position in (0, 4_500_000, 8_999_999):
-        b = a.copy()
-        b.reshape(-1)[position] ^= 1 << 20
-        assert integrity.hash_array(a) != integrity.hash_array(b)
+def mixed(word: int) -> int:
+    word = (word ^ (word >> 16)) * 0x85EBCA6B % 2**32
+    word = (word ^ (word >> 13)) * 0xC2B2AE35 % 2**32
+    return word ^ (word >> 16)
+
+
+def fingerprint_oracle(array: np.ndarray) -> str:
+    """One number after another, in Python's integers."""
+    total = [0, 0]
+    for at in np.ndindex(*array.shape):
+        bits = int.from_bytes(array[at].tobytes(), "little")
+        place = 0x9E3779B9
+        for i in at:
+            place = mixed(place ^ i)
+        total[0] += mixed(bits ^ place)
+        total[1] += mixed((bits + mixed(place ^ 0xFFFFFFFF)) % 2**32)
+    return "".join(f"{word % 2**32:08x}" for word in total)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "int32", "uint8", "bool"])
+@pytest.mark.parametrize("shape", [(), (5,), (3, 4), (2, 3, 2)])
+def test_a_fingerprint_is_its_definition(shape: tuple[int, ...], dtype: str) -> None:
+    values = jnp.asarray(np.random.default_rng(0).normal(size=shape) * 100).astype(dtype)
+    assert integrity.fingerprints({"a": values}) == {"a": fingerprint_oracle(np.asarray(values))}
+
+
+def test_any_bit_and_any_two_numbers_swapped_change_it() -> None:
+    values = np.random.default_rng(0).normal(size=(4, 6)).astype(np.float32)
+    seen = {fingerprint_oracle(values)}
+    for bit in range(values.nbytes * 8):
+        flipped = bytearray(values.tobytes())
+        flipped[bit // 8] ^= 1 << (bit % 8)
+        seen.add(*integrity.fingerprints({"a": jnp.asarray(np.frombuffer(flipped, np.float32).reshape(4, 6))}).values())
+    for one, other in ((0, 1), (0, 6), (5, 23)):
+        swapped = values.copy().reshape(-1)
+        swapped[[one, other]] = swapped[[other, one]]
+        seen.add(*integrity.fingerprints({"a": jnp.asarray(swapped.reshape(4, 6))}).values())
+    assert len(seen) == 1 + values.nbytes * 8 + 3
+
+
+def test_a_number_more_or_less_changes_it_and_so_does_another_shape() -> None:
+    prints = [*integrity.fingerprints({str(n): jnp.zeros(n) for n in (3, 4)}).values()]
+    prints += integrity.fingerprints({"a": jnp.arange(6.0).reshape(2, 3), "b": jnp.arange(6.0).reshape(3, 2)}).values()
+    assert len({*prints}) == 4
 
 
 def test_leaves_are_named_by_dotted_paths(make_state: MakeState) -> None:
