@@ -7,7 +7,7 @@ that its mesh axes do not divide is an error, never a silent replication.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -17,7 +17,6 @@ from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 from lm.common.errors import UserError
 
 AXES = ("data", "fsdp", "tensor", "context", "pipeline", "expert")
-SUPPORTED = ("data", "fsdp", "tensor", "context", "expert")
 
 RULES: dict[str, tuple[str, ...]] = {
     "batch": ("data", "fsdp", "expert"),
@@ -39,7 +38,8 @@ RULES: dict[str, tuple[str, ...]] = {
     "expert": ("expert",),
     "choices": (),
     "vocab": ("tensor",),
-    "layers": (),
+    "layers": ("pipeline",),
+    "alone": (),
 }
 
 
@@ -47,13 +47,11 @@ def make_mesh(sizes: Mapping[str, int], devices: Sequence[Any] | None = None) ->
     """Builds the mesh over all devices; one size may be -1 and takes what is left.
 
     Raises:
-        UserError: an axis this version does not shard over, or sizes that do not multiply to the device count.
+        UserError: sizes that are no sizes, or do not multiply to the device count.
     """
     devices = jax.devices() if devices is None else devices
     wanted = {axis: sizes[axis] for axis in AXES}
     for axis, size in wanted.items():
-        if size != 1 and axis not in SUPPORTED:
-            raise UserError(f"mesh.{axis}={size}: this version shards over {', '.join(SUPPORTED)}; leave it at 1")
         if size < 1 and size != -1:
             raise UserError(f"mesh.{axis}={size}: give a positive size, or -1 for the devices that are left")
     open_axes = [axis for axis, size in wanted.items() if size == -1]
@@ -72,6 +70,12 @@ def make_mesh(sizes: Mapping[str, int], devices: Sequence[Any] | None = None) ->
 def batch_parts(mesh: Mesh) -> int:
     """Returns over how many devices the rows of a batch are split."""
     return math.prod(mesh.shape[axis] for axis in RULES["batch"])
+
+
+def local_rows(mesh: Mesh, size: int) -> np.ndarray:
+    """Returns which rows of a batch of `size` the devices of this process hold, in order."""
+    where = NamedSharding(mesh, spec(("batch",))).addressable_devices_indices_map((size,))
+    return np.unique(np.concatenate([np.arange(size)[index] for index in where.values() if index is not None]))
 
 
 def spec(axes: Sequence[str | None]) -> PartitionSpec:
@@ -98,12 +102,19 @@ def shardings(mesh: Mesh, tree: Any, logical_axes: Any) -> Any:
     return jax.tree_util.tree_map_with_path(leaf_sharding, tree, logical_axes)
 
 
-def constrain(x: jax.Array, axes: Sequence[str]) -> jax.Array:
+def constrain(x: jax.Array, axes: Sequence[str | None]) -> jax.Array:
     """Pins an activation's sharding to its logical axes where a mesh of several devices is in force."""
     mesh = jax.sharding.get_abstract_mesh()
     if mesh.empty or mesh.size == 1:
         return x
     return jax.lax.with_sharding_constraint(x, spec(axes))
+
+
+def shard_map(local: Callable[..., Any], *, in_specs: Any, out_specs: Any) -> Callable[..., Any]:
+    """Returns `local` run on each device's part, over the axes of the mesh in force that are not split by hand yet."""
+    mesh = jax.sharding.get_abstract_mesh()
+    free = {name for name, kind in zip(mesh.axis_names, mesh.axis_types, strict=True) if kind != AxisType.Manual}
+    return jax.shard_map(local, in_specs=in_specs, out_specs=out_specs, axis_names=free, check_vma=False)
 
 
 def size(axis: str) -> int:

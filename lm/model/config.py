@@ -212,6 +212,7 @@ class ModelConfig:
 
     attention_backend: AttentionBackend = "xla"
     scan_layers: bool = True
+    pipeline_microbatches: int = 0
     remat: Remat = "none"
     dtype: Dtype = "float32"
 

@@ -13,9 +13,10 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from lm.common import mesh as meshes
 from lm.common.mesh import constrain
 from lm.model import cache as caches
-from lm.model import hyper
+from lm.model import hyper, pipeline
 from lm.model.ahead import Ahead, later
 from lm.model.attention import Places
 from lm.model.block import Block
@@ -94,7 +95,7 @@ class Layers(nn.Module):
         wholes = (c.n_layers - c.n_lead) // c.period if c.scan_layers else 0
 
         def run(
-            blocks: dict[str, Any], stream: Stream, numbers: Sequence[Any], entries: dict[str, Any]
+            blocks: dict[str, Any], stream: Stream, context: Context, numbers: Sequence[Any], entries: dict[str, Any]
         ) -> tuple[Stream, dict[str, Any]]:
             """Runs one layer of each of `entries`; returns what each keeps and reports."""
             made = {}
@@ -106,7 +107,7 @@ class Layers(nn.Module):
         def run_one(stream: Stream, number: int, written: dict[str, list[Any]]) -> Stream:
             name, at = c.place(number)
             one = {name: jax.tree.map(lambda a: a[at], entries[name])}
-            stream, made = run(alone, stream, [number], one)
+            stream, made = run(alone, stream, context, [number], one)
             written[name].append(jax.tree.map(lambda a: a[None], made[name]))
             return stream
 
@@ -117,7 +118,15 @@ class Layers(nn.Module):
             body = [s for s in c.stacks if s.first >= c.n_lead]
             scanned = {s.name: jax.tree.map(lambda a: a[:wholes], entries[s.name]) for s in body}
             firsts = jnp.arange(c.n_lead, c.n_lead + wholes * c.period).reshape(wholes, c.period)
-            stream, made = jax.lax.scan(lambda x, xs: run(looped, x, list(xs[0]), xs[1]), stream, (firsts, scanned))
+
+            def loop(stream: Stream, context: Context, stacked: Any) -> tuple[Stream, dict[str, Any]]:
+                return jax.lax.scan(lambda x, xs: run(looped, x, context, list(xs[0]), xs[1]), stream, stacked)
+
+            if meshes.size(pipeline.AXIS) > 1 and cache is None:
+                parts = c.pipeline_microbatches or meshes.size(pipeline.AXIS)
+                stream, made = pipeline.run(loop, stream, context, (firsts, scanned), parts)
+            else:
+                stream, made = loop(stream, context, (firsts, scanned))
             for name, stacked in made.items():
                 written[name].append(stacked)
         for number in range(c.n_lead + wholes * c.period, c.n_layers):
@@ -216,7 +225,7 @@ class Decoder(nn.Module):
             start = cache.length
             cache, slots = caches.place(cache, context.places)
             context = context._replace(slots=slots, start=start)
-        x_BTD = constrain(self.embed(tokens_BT, positions_BT), ("batch", "time", "embed_activation"))
+        x_BTD = self.enter(tokens_BT, positions_BT)
         x_BTD = dropout(x_BTD, self.cfg.dropout, context, site=EMBEDDING_SITE)
         x_BTD, layers, aux = self.layers(begin(self.cfg, x_BTD), context, None if cache is None else cache.layers)
         if cache is not None:
@@ -226,6 +235,10 @@ class Decoder(nn.Module):
         if self.is_initializing():
             self.foretell(hidden.h_BTD, tokens_BT, context.places)
         return hidden
+
+    def enter(self, tokens_BT: jax.Array, positions_BT: jax.Array) -> jax.Array:
+        """Returns what enters the layers, `[B, T, D]`, before dropout."""
+        return constrain(self.embed(tokens_BT, positions_BT), ("batch", "time", "embed_activation"))
 
     def foretell(
         self, h_BTD: jax.Array, tokens_BT: jax.Array, places: Places, dropout_keys_B: jax.Array | None = None

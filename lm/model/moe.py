@@ -113,9 +113,7 @@ def dropless(layer: Layer, x_BTD: jax.Array, routing: Routing, weights: Weights)
         return _sorted(layer.mlp, *inputs, weights)
     of_weights = {name: _activation_spec(named(name).axes) for name in weights}
     run = partial(_on_device, layer.mlp)
-    return jax.shard_map(
-        run, mesh=mesh, in_specs=(tokens, tokens, tokens, of_weights), out_specs=tokens, check_vma=False
-    )(*inputs, weights)
+    return meshes.shard_map(run, in_specs=(tokens, tokens, tokens, of_weights), out_specs=tokens)(*inputs, weights)
 
 
 def _activation_spec(axes: tuple[str, ...]) -> PartitionSpec:

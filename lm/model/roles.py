@@ -221,7 +221,8 @@ def axes_of(path: tuple[str, ...], rank: int) -> tuple[str, ...]:
     stacked = is_stacked(path)
     axes, own = role_of(path).axes, rank - stacked
     assert own <= len(axes), f"{'/'.join(path)}: axes {axes} for {own} dimensions"
-    return (("layers",) if stacked else ()) + axes[len(axes) - own :]
+    stack = ("alone" if path[1].startswith("lead_") else "layers",) if stacked else ()
+    return stack + axes[len(axes) - own :]
 
 
 def logical_axes(params: Any) -> Any:

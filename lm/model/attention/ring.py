@@ -50,7 +50,7 @@ def attend(
     row: Any = meshes.spec(("batch", "time"))
     place = Places(row, row)
     heads = jax.tree.map(lambda _: meshes.spec(("heads",)), by_head)
-    sharded = jax.shard_map(local, in_specs=(q, kv, kv, place, place, heads), out_specs=q, check_vma=False)
+    sharded = meshes.shard_map(local, in_specs=(q, kv, kv, place, place, heads), out_specs=q)
     return sharded(q_BTHN, k_BSKN, v_BSKM, queries, keys, by_head)
 
 

@@ -43,7 +43,7 @@ def attend(
     q, kv = (meshes.spec(("batch", None, heads, None)) for heads in ("heads", "kv_heads"))
     segments = meshes.spec(("batch", None))
     sink = None if scores.sinks_H is None else meshes.spec(("heads",))
-    sharded = jax.shard_map(local, in_specs=(q, kv, kv, segments, sink), out_specs=q, check_vma=False)
+    sharded = meshes.shard_map(local, in_specs=(q, kv, kv, segments, sink), out_specs=q)
     return sharded(q_BTHN, k_BSKN, v_BSKM, queries.segments_BT, scores.sinks_H)
 
 
