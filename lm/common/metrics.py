@@ -97,6 +97,25 @@ class MetricWriter:
         self._newest, self._step, self._values = self._step, None, {}
 
 
+class Unwritten:
+    """Stands for a `MetricWriter` in a process that leaves writing to the first one."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __enter__(self) -> Unwritten:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def write(self, step: int, values: Mapping[str, float]) -> None:
+        """Does nothing."""
+
+    def flush(self) -> None:
+        """Does nothing."""
+
+
 def read_metrics(path: Path) -> list[dict[str, Any]]:
     """Returns the lines of a metrics file, oldest first, nulls as NaN; no file is no lines.
 

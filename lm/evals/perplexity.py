@@ -14,11 +14,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from lm.common import mesh as meshes
 from lm.common.errors import UserError
 from lm.data.shards import Shards, evaluation_batches
 from lm.model.config import ModelConfig
 from lm.model.decoder import Decoder
 from lm.train.loss import hidden_nats
+from lm.train.step import place
 
 KEYS = ("tokens", "targets", "segments", "positions", "loss_mask")
 
@@ -91,10 +93,18 @@ class Perplexity:
         totals_S4 = np.zeros((len(self._shards.splits[self._split]), len(Sums._fields)), np.float64)
         running: tuple[np.ndarray, Sums] | None = None
         for batch in self._batches():
-            done, running = running, (batch["source"], self._score(params, {key: batch[key] for key in KEYS}))
+            done, running = running, (batch["source"], self._score(params, self._placed(params, batch)))
             _add(totals_S4, done)  # waits for the batch before, while this one runs
         _add(totals_S4, running)
         return totals_S4
+
+    def _placed(self, params: Any, batch: dict[str, np.ndarray]) -> dict[str, Any]:
+        """Splits a batch over the mesh that the parameters are on, if they are on one."""
+        mesh = getattr(jax.tree.leaves(params)[0].sharding, "mesh", None)
+        if mesh is None or mesh.size == 1:
+            return {key: batch[key] for key in KEYS}
+        rows_R = meshes.local_rows(mesh, self._batch_size)
+        return place({key: batch[key][rows_R] for key in KEYS}, mesh, self._batch_size)
 
     def _batches(self) -> Iterator[dict[str, np.ndarray]]:
         return evaluation_batches(
@@ -139,11 +149,12 @@ def batch_sums(
         nats_BT, _ = hidden_nats(partial(decoder, method="unembed"), hidden.h_BTD, batch["targets"], loss_chunk)
         counted_BT = batch["loss_mask"] > 0
         bytes_BT = jnp.where(counted_BT, token_bytes_V[batch["targets"]], 0)
-        return Sums(
+        sums = Sums(
             nats_B=jnp.sum(nats_BT, axis=1, where=counted_BT),
             tokens_B=jnp.sum(counted_BT, axis=1),
             text_nats_B=jnp.sum(nats_BT, axis=1, where=bytes_BT > 0),
             text_bytes_B=jnp.sum(bytes_BT, axis=1),
         )
+        return jax.tree.map(lambda sum_B: meshes.constrain(sum_B, (None,)), sums)  # all of them, on every process
 
     return score

@@ -34,33 +34,40 @@ def run(cfg: ConfigDict, workdir: Path | None, watch: Stopwatch | None = None) -
 
     `watch` is told when each part ends.
     """
+    from lm.common import cluster
+    from lm.common.progress import Stopwatch
+
+    output = required_workdir(workdir)
+    cluster.start(cfg.cluster)
+    with cluster.one_voice():
+        _run(cfg, output, watch or Stopwatch())
+
+
+def _run(cfg: ConfigDict, output: Path, watch: Stopwatch) -> None:
+    from lm.common import cluster, manifest
     from lm.common import config as configs
-    from lm.common import manifest
     from lm.common.errors import UserError
-    from lm.common.progress import Stopwatch, quantity
-    from lm.study import report
+    from lm.common.progress import quantity
     from lm.train import repetition, setup
     from lm.train import run as runs
 
-    output = required_workdir(workdir)
     if runs.is_imported(output):
         raise UserError(f"{output}: an imported model, which `lm pretrain` cannot continue; choose another --workdir")
     if cfg.dry_run:
         _describe(cfg, output)
         return
-    watch = watch or Stopwatch()
     _check_samples(cfg)
-    shards = _shards(cfg, output, watch)
+    shards = cluster.in_turn(lambda: _shards(cfg, output, watch))
     setup.rehearse(cfg, output, shards.vocab_size)
     model, derived = setup.resolve(cfg, shards.vocab_size, output)
     task = setup.make_task(cfg, model, shards)
     facts = setup.facts(model, derived, task, shards)
     _check_prompts(cfg, shards)
-    runs.claim(output, configs.to_dict(cfg), facts)
+    cluster.once(lambda: runs.claim(output, configs.to_dict(cfg), facts))
     if runs.is_finished(output):
         print(f"{output}: finished already; `lm sample --run={output}` writes with it")
         return
-    manifest.copy_stage(shards.tokenizer_dir, output / runs.TOKENIZER, "tokenizer")
+    cluster.once(lambda: manifest.copy_stage(shards.tokenizer_dir, output / runs.TOKENIZER, "tokenizer"))
     for item in derived:
         print(f"{item.key} = {item.value}: {item.source}")
     epochs = ", ".join(f"{name} {count:.2f}" for name, count in facts["epochs"].items())
@@ -71,6 +78,17 @@ def run(cfg: ConfigDict, workdir: Path | None, watch: Stopwatch | None = None) -
         print(line, flush=True)
     finished = _train(cfg, task, shards, output)
     watch.lap("training")
+    cluster.once(lambda: _conclude(cfg, output, watch, shards, facts, finished=finished))
+
+
+def _conclude(
+    cfg: ConfigDict, output: Path, watch: Stopwatch, shards: Shards, facts: dict[str, Any], *, finished: bool
+) -> None:
+    """Writes what stands beside a trained model, and the report."""
+    from lm.common import config as configs
+    from lm.study import report
+    from lm.train import run as runs
+
     if finished:
         _sample(cfg, output)
         watch.lap("samples")
@@ -127,16 +145,19 @@ def _check_prompts(cfg: ConfigDict, shards: Shards) -> None:
 
 def _train(cfg: ConfigDict, task: Task, shards: Shards, output: Path) -> bool:
     """Runs the loop, and says whether it came to the end."""
+    from lm.common import cluster
     from lm.common import config as configs
     from lm.common.checkpoint import Checkpoints
-    from lm.common.metrics import MetricWriter, cut_back
+    from lm.common.metrics import MetricWriter, Unwritten, cut_back
     from lm.data import tokenizer as tokenizers
     from lm.evals.perplexity import Perplexity
     from lm.train import run as runs
     from lm.train.console import Console
-    from lm.train.loop import train
+    from lm.train.loop import Outlets, train
 
-    def open_writer(start: int) -> MetricWriter:
+    def open_writer(start: int) -> MetricWriter | Unwritten:
+        if not cluster.is_first():
+            return Unwritten(output / runs.METRICS)
         cut_back(output / runs.METRICS, start)
         return MetricWriter(
             output / runs.METRICS,
@@ -162,14 +183,9 @@ def _train(cfg: ConfigDict, task: Task, shards: Shards, output: Path) -> bool:
     with Checkpoints(
         output / runs.CHECKPOINTS, keep_last=cfg.train.keep_last, keep_best=cfg.train.keep_best
     ) as checkpoints:
-        _, step = train(
-            task,
-            checkpoints,
-            evaluators,
-            open_writer,
-            Console(task.steps),
-            restore_fallback=cfg.train.restore_fallback,
-        )
+        console = Console(task.steps, quiet=not cluster.is_first())
+        outlets = Outlets(checkpoints, evaluators, open_writer, console, output)
+        _, step = train(task, outlets, restore_fallback=cfg.train.restore_fallback)
     return step == task.steps
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import math
 import sys
 import time
@@ -16,8 +17,8 @@ _PLAIN_EVERY_SECONDS = 5.0
 class Console:
     """Prints step lines and notes to standard error."""
 
-    def __init__(self, steps: int, stream: TextIO | None = None) -> None:
-        self._steps, self._stream = steps, stream or sys.stderr
+    def __init__(self, steps: int, stream: TextIO | None = None, *, quiet: bool = False) -> None:
+        self._steps, self._stream = steps, io.StringIO() if quiet else stream or sys.stderr
         self._terminal = self._stream.isatty()
         self._last_line = 0.0
         self._open_line = False

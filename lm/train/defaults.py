@@ -58,6 +58,13 @@ def pretrain() -> ConfigDict:
                 "keep_last": 2,  # checkpoints: the newest
                 "keep_best": 1,  # and the best by val/loss, among those of steps that were evaluated
                 "restore_fallback": False,  # go back past a checkpoint that does not verify
+                "guard": {
+                    "action": "stop",  # at a loss that is not finite, or jumps; or skip: no update; or rollback
+                    "spike": 0.0,  # rollback, stop: standard deviations above the mean that are a jump; 0: none is
+                    "window": 100,  # of so many losses before
+                    "limit": 3,  # how often to go back, or how many updates to leave out in a row
+                },
+                "watchdog_seconds": 0.0,  # without a step after which a process ends as hung; 0: waits for ever
                 "tensorboard": False,  # write event files beside the metrics
                 "wandb": "",  # a Weights & Biases project to log to as well
             },
@@ -66,8 +73,15 @@ def pretrain() -> ConfigDict:
                 "fsdp": 1,  # devices that split the batch and each hold a part of the parameters
                 "tensor": 1,  # devices that split heads, feed-forward units and vocabulary
                 "context": 1,  # devices that split a row's time; with model.attention_backend=ring
-                "pipeline": 1,  # stays at 1
+                "pipeline": 1,  # devices that hold a run of layers each; model.n_layers must divide
                 "expert": 1,  # devices that split the batch and each hold some of the experts
+            },
+            "cluster": {
+                "coordinator": "",  # HOST:PORT of process 0, where no launcher tells processes of each other
+                "processes": config_dict.placeholder(int),  # how many there are
+                "process": config_dict.placeholder(int),  # which one this is, from 0
+                "timeout_seconds": 300,  # to wait for the others when starting
+                "heartbeat_seconds": 100,  # after which one that is not heard of counts as lost, and all stop
             },
             "sample": {
                 "prompts": ("",),  # continued when training ends; "" begins at a <bos>
@@ -191,6 +205,7 @@ def model() -> ConfigDict:
             "predict_ahead": 0,  # tokens after the next one that are foretold in training too, by a block each
             "dropout": 0.0,  # share of activations left out in training
             "attention_backend": "xla",  # or ring (mesh.context), splash (TPU), splash_interpret, cudnn (NVIDIA)
+            "pipeline_microbatches": 0,  # parts of a batch that go round mesh.pipeline; 0: as many as it has stages
             "scan_layers": True,  # compile one period of layers and loop over it, else all; the parameters are the same
             "remat": "none",  # or dots, block: what the backward pass computes again
             "dtype": config_dict.placeholder(str),  # of computation; parameters are float32; unset: by hardware

@@ -5,6 +5,8 @@ run.json         what was derived and why, parameters, hardware, versions
 tokenizer/       the tokenizer                 shards/        token shards, where the run made its own
 checkpoints/     one directory a step          metrics.jsonl  one object a logged step
 samples.json     continuations at the end      report.html    all of it to look at
+events.jsonl     what happened to it            nonfinite.json what a broken batch was made of
+sharding.json    what lies on which device, where there are several
 manifest.json    last of all: the run is finished
 """
 
@@ -25,6 +27,7 @@ TOKENIZER, SHARDS, CHECKPOINTS, TENSORBOARD = "tokenizer", "shards", "checkpoint
 
 # What may change between a run and its continuation: it is how the run is watched and where it runs, not what it is.
 FREE_KEYS = (
+    "cluster.",
     "dry_run",
     "data.workers",
     "mesh.",
@@ -35,6 +38,8 @@ FREE_KEYS = (
     "train.checkpoint_every",
     "train.keep_last",
     "train.keep_best",
+    "train.guard.",
+    "train.watchdog_seconds",
     "train.restore_fallback",
     "train.tensorboard",
     "train.wandb",

@@ -22,6 +22,7 @@ from lm.model import cost
 from lm.model.attention import support
 from lm.model.config import ModelConfig
 from lm.train import run, sizing
+from lm.train.guard import Guard
 from lm.train.loop import Task
 from lm.train.optimizer import Optimizer
 from lm.train.parametrization import width_ratio
@@ -86,6 +87,7 @@ _RANGES: dict[str, tuple[float, bool, float]] = {
     "optimizer.b1": (0, True, 0.9999999),
     "optimizer.b2": (0, True, 0.9999999),
     "optimizer.muon_momentum": (0, True, 0.9999999),
+    "train.watchdog_seconds": (0, True, math.inf),
     "schedule.warmup_fraction": (0, True, 1),
     "schedule.final_fraction": (0, True, 1),
     "schedule.decay_fraction": (0, True, 1),
@@ -171,6 +173,8 @@ def make_task(cfg: ConfigDict, model: ModelConfig, shards: Shards) -> Task:
         log_every=train.log_every,
         eval_every=train.eval_every,
         checkpoint_every=train.checkpoint_every,
+        guard=Guard(**train.guard),
+        watchdog_seconds=train.watchdog_seconds,
         shares=weights,
         bytes_per_token=shards.bytes_per_token("train", weights),
     )

@@ -5,12 +5,13 @@ Dims: B batch, T time, M micro-batches.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.sharding import Mesh, NamedSharding
 
 from lm.common import mesh as meshes
@@ -19,7 +20,7 @@ from lm.model.config import ModelConfig
 from lm.model.decoder import Decoder
 from lm.train import routing
 from lm.train.loss import Loss, ahead_nats, hidden_nats, masked_loss
-from lm.train.optimizer import Optimizer, clip, global_norm
+from lm.train.optimizer import Optimizer, OptimizerState, clip, global_norm
 from lm.train.state import TrainState, abstract_state
 
 Batch = dict[str, jax.Array]
@@ -57,12 +58,14 @@ def make_step(
     z_loss: float = 0.0,
     ahead_weight: float = 0.0,
     clip_norm: float = 1.0,
+    skip_nonfinite: bool = False,
 ) -> StepFunction:
     """Compiles the step for a mesh; the state's buffers are donated.
 
     Gradients are summed over micro-batches and divided once, by the number of counted targets in the whole
     batch, so the result does not depend on how targets fall into micro-batches. What routers add is a sum over all
-    tokens but padding, and is weighted by how many targets the batch has for each of those.
+    tokens but padding, and is weighted by how many targets the batch has for each of those. With `skip_nonfinite` a
+    step whose gradient is not finite counts as taken and changes nothing else.
     """
 
     def objective(params: Any, batch: Batch, key: jax.Array, targets_a_token: jax.Array) -> tuple[jax.Array, Loss]:
@@ -92,6 +95,8 @@ def make_step(
         grads = jax.tree.map(lambda g: g / targets, grads)
         norm = global_norm(grads)
         params, optimizer_state = optimizer.update(clip(grads, norm, clip_norm), state.optimizer, state.params)
+        if skip_nonfinite:
+            params, optimizer_state = _unless(~jnp.isfinite(norm), (params, optimizer_state), state)
         if model.moe.balance == "bias":
             params = routing.rebalance(params, sums.reports, model.moe.balance_rate)
         metrics = {
@@ -99,6 +104,7 @@ def make_step(
             "train/z": sums.z / targets,
             "train/grad_norm": norm,
             "train/learning_rate": optimizer.learning_rate(taken),
+            "train/batch_hash": batch_hash(batch),
             **routing.metrics(sums.reports, tokens),
             **({"train/ahead": sums.ahead / targets} if model.predict_ahead else {}),
         }
@@ -108,14 +114,39 @@ def make_step(
     return jax.jit(step, donate_argnums=0, out_shardings=(state_where, None))
 
 
+def _unless(bad: jax.Array, new: tuple[Any, OptimizerState], old: TrainState) -> tuple[Any, OptimizerState]:
+    """Takes the old parameters and moments where `bad`; the step is counted all the same."""
+    params, optimizer = jax.tree.map(lambda a, b: jnp.where(bad, b, a), new, tuple(old))
+    return params, optimizer._replace(steps=new[1].steps)
+
+
 def _split(array: jax.Array, parts: int) -> jax.Array:
     """Turns `[B, ...]` into `[M, B/M, ...]`, taking every M-th row so that each device keeps its own rows."""
     return array.reshape(array.shape[0] // parts, parts, *array.shape[1:]).swapaxes(0, 1)
 
 
-def place(batch: dict[str, Any], mesh: Mesh) -> Batch:
-    """Puts a host batch onto the mesh, rows split over the batch axes."""
-    return {
-        name: jax.device_put(batch[name], NamedSharding(mesh, meshes.spec(("batch", "time")[: batch[name].ndim])))
-        for name in BATCH_KEYS
-    }
+def place(batch: Mapping[str, np.ndarray], mesh: Mesh, size: int) -> Batch:
+    """Puts a batch of `size` rows onto the mesh, split over its axes, from those rows that belong to this process."""
+    rows_R = meshes.local_rows(mesh, size)
+
+    def placed(array: np.ndarray) -> jax.Array:
+        assert len(array) == len(rows_R), "the rows of this process, and no others"
+        where = NamedSharding(mesh, meshes.spec(("batch", "time")[: array.ndim]))
+
+        def part(index: Any) -> np.ndarray:
+            first, stop, _ = index[0].indices(size)
+            start = int(np.searchsorted(rows_R, first))
+            return array[(slice(start, start + stop - first), *index[1:])]
+
+        return jax.make_array_from_callback((size, *array.shape[1:]), where, part)
+
+    return {name: placed(batch[name]) for name in BATCH_KEYS if name in batch}
+
+
+def batch_hash(batch: Batch) -> jax.Array:
+    """Returns 32 bits over which example stands in which row and all its tokens, the same on any mesh."""
+    t = batch["tokens"].shape[1]
+    place_BT = jnp.uint32(0x9E3779B1) * batch["index"][:, None].astype(jnp.uint32) + jnp.arange(t, dtype=jnp.uint32)
+    word_BT = (batch["tokens"].astype(jnp.uint32) + jnp.uint32(1)) * jnp.uint32(0x85EBCA77) ^ place_BT
+    word_BT = (word_BT ^ (word_BT >> 15)) * jnp.uint32(0xC2B2AE3D)
+    return jnp.sum(word_BT ^ (word_BT >> 13))

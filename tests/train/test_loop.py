@@ -6,23 +6,27 @@ import io
 import json
 import math
 import re
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
+import numpy as np
 import pytest
 
 from lm.common.checkpoint import Checkpoints
 from lm.common.errors import UserError
-from lm.common.metrics import MetricWriter
+from lm.common.metrics import MetricWriter, cut_back
 from lm.data import prepare
 from lm.train import setup
 from lm.train.console import Console
 from lm.train.defaults import pretrain
-from lm.train.loop import NONFINITE, Task, bits_per_byte, train
+from lm.train.guard import Guard
+from lm.train.loop import EVENTS, NONFINITE, Outlets, Task, train
 from lm.train.optimizer import Optimizer
 from lm.train.schedule import cosine
+from lm.train.telemetry import bits_per_byte
 
 STEPS, LOG_EVERY, EVAL_EVERY, CHECKPOINT_EVERY = 11, 4, 5, 6
 
@@ -56,6 +60,11 @@ class Run(NamedTuple):
     evaluated: list[int]
 
 
+def open_writer(folder: Path, start: int) -> MetricWriter:
+    cut_back(folder / "metrics.jsonl", start)
+    return MetricWriter(folder / "metrics.jsonl")
+
+
 def run(task: Task, folder: Path) -> Run:
     """Trains with an evaluator that gives the number of its call."""
     evaluated: list[int] = []
@@ -66,13 +75,8 @@ def run(task: Task, folder: Path) -> Run:
 
     stream = io.StringIO()
     with Checkpoints(folder / "checkpoints", keep_last=STEPS) as checkpoints:
-        _, step = train(
-            task,
-            checkpoints,
-            [evaluate],
-            lambda _: MetricWriter(folder / "metrics.jsonl"),
-            Console(task.steps, stream),
-        )
+        outlets = Outlets(checkpoints, [evaluate], partial(open_writer, folder), Console(task.steps, stream), folder)
+        _, step = train(task, outlets)
         assert step == task.steps
         steps = checkpoints.steps()
     lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
@@ -129,6 +133,77 @@ def test_a_loss_that_blows_up_stops_the_run(task: Task, tmp_path: Path) -> None:
     assert all(row["documents"] for row in written["batch"])
     assert Checkpoints(tmp_path / "checkpoints").steps() == list(range(1, step))
     assert all(line["step"] < step for line in map(json.loads, (tmp_path / "metrics.jsonl").read_text().splitlines()))
+
+
+@dataclass(frozen=True)
+class Poisoned:
+    """Examples, some of which weigh so much that no gradient of theirs is finite."""
+
+    examples: Any
+    bad: range
+
+    def batch(self, *arguments: Any) -> dict[str, np.ndarray]:
+        batch = self.examples.batch(*arguments)
+        batch["loss_mask"][np.isin(batch["index"], list(self.bad))] *= np.inf
+        return batch
+
+    def provenance(self, index: int) -> dict[str, Any]:
+        return self.examples.provenance(index)
+
+
+def test_a_rollback_goes_around_what_broke_it(task: Task, tmp_path: Path) -> None:
+    """Back to the checkpoint of step 6 from step 8; after that as if the examples between were not there."""
+    bad = replace(task, examples=Poisoned(task.examples, range(29, 30)), guard=Guard("rollback"))
+    found = run(bad, tmp_path / "bad")
+    assert "step 8: loss" in found.console
+    assert "back to step 6, examples 24 to 31 are left out" in found.console
+    event = json.loads((tmp_path / "bad" / EVENTS).read_text())
+    assert (event["event"], event["step"], event["to"], event["examples"]) == ("rollback", 8, 6, [24, 8])
+    assert [line["step"] for line in found.lines][-1] == STEPS
+    assert all(math.isfinite(line["train/loss"]) for line in found.lines)
+    shifted = replace(task, examples=Moved(task.examples, 24, 8))
+    wanted = run(shifted, tmp_path / "wanted")
+    assert [line["train/loss"] for line in found.lines] == [line["train/loss"] for line in wanted.lines]
+
+
+@dataclass(frozen=True)
+class Moved:
+    """Examples of which some are not there."""
+
+    examples: Any
+    first: int
+    count: int
+
+    def batch(self, first: int, *arguments: Any) -> dict[str, np.ndarray]:
+        return self.examples.batch(first + self.count * (first >= self.first), *arguments)
+
+
+def test_what_was_left_out_stays_so_when_the_run_goes_on(task: Task, tmp_path: Path) -> None:
+    """The checkpoint knows; a second start takes the same batches."""
+    bad = replace(task, examples=Poisoned(task.examples, range(29, 30)), guard=Guard("rollback"), checkpoint_every=3)
+    whole = run(bad, tmp_path / "whole")
+    run(replace(bad, steps=9), tmp_path / "parts")
+    parts = run(bad, tmp_path / "parts")
+    losses = {line["step"]: line["train/loss"] for line in parts.lines}
+    assert losses == losses | {line["step"]: line["train/loss"] for line in whole.lines if line["step"] in (10, 11)}
+
+
+def test_a_run_that_breaks_wherever_it_goes_stops(task: Task, tmp_path: Path) -> None:
+    bad = replace(task, examples=Poisoned(task.examples, range(24, 1000)), guard=Guard("rollback", limit=2))
+    with pytest.raises(UserError, match=r"step 7: loss .* the batch is examples 32 to 35"):
+        run(bad, tmp_path)
+    assert len((tmp_path / EVENTS).read_text().splitlines()) == 2
+
+
+def test_an_update_that_is_not_finite_is_left_out(task: Task, tmp_path: Path) -> None:
+    """The step counts; parameters and moments are those before it."""
+    bad = replace(task, examples=Poisoned(task.examples, range(29, 30)), guard=Guard("skip"), log_every=1)
+    found = run(bad, tmp_path)
+    assert "step 8: loss" in found.console
+    assert "its update is left out" in found.console
+    losses = {line["step"]: line["train/loss"] for line in found.lines}
+    assert [step for step, loss in losses.items() if loss is None or not math.isfinite(loss)] == [8]
+    assert len(losses) == STEPS
 
 
 class Terminal(io.StringIO):

@@ -68,7 +68,7 @@ def run(
     step, found = make_step(model, optimizer, mesh, seed=0, **options), []
     with jax.set_mesh(mesh):
         for _ in range(steps):
-            state, metrics = step(state, place(batch(), mesh))
+            state, metrics = step(state, place(batch(), mesh, len(batch()["index"])))
             found.append({key: float(value) for key, value in metrics.items()})
     return state, found
 

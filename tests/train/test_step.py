@@ -65,7 +65,7 @@ def run(
     losses, norms = [], []
     with jax.set_mesh(mesh):
         for _ in range(steps):
-            state, metrics = step(state, place(batch(), mesh))
+            state, metrics = step(state, place(batch(), mesh, 8))
             losses.append(float(metrics["train/loss"]))
             norms.append(float(metrics["train/grad_norm"]))
     shards = jax.tree.map(lambda a: list(a.addressable_shards[0].data.shape), state.params)
@@ -124,7 +124,7 @@ def test_every_step_drops_anew() -> None:
         state, step = init_state(model, optimizer, mesh, seed=0), make_step(model, optimizer, mesh, seed=seed)
         found = []
         for _ in range(2):
-            state, metrics = step(state, place(batch(), mesh))
+            state, metrics = step(state, place(batch(), mesh, 8))
             found.append(float(metrics["train/loss"]))
         return found
 
@@ -139,7 +139,7 @@ def test_a_batch_with_nothing_to_predict_is_no_division_by_zero() -> None:
     optimizer, mesh = Optimizer.from_config(cfg, cosine(3, 1, 0.1)), make_mesh(dict.fromkeys(AXES, 1))
     state = init_state(CFG, optimizer, mesh, seed=0)
     empty = {**batch(), "loss_mask": np.zeros((8, CFG.max_seq_len), np.float32)}
-    _, metrics = make_step(CFG, optimizer, mesh, seed=0)(state, place(empty, mesh))
+    _, metrics = make_step(CFG, optimizer, mesh, seed=0)(state, place(empty, mesh, 8))
     assert all(jnp.isfinite(value) for value in metrics.values())
     assert metrics["train/loss"] == 0
 

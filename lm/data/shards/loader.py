@@ -9,7 +9,7 @@ sequence of epochs, each with its own permutation and its own offset of the cuts
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -44,9 +44,10 @@ class Examples:
     seed: int
     stages: tuple[Stage, ...]
 
-    def batch(self, first_index: int, size: int) -> Batch:
-        """Returns examples [first_index, first_index + size)."""
+    def batch(self, first_index: int, size: int, rows_R: np.ndarray | None = None) -> Batch:
+        """Returns examples [first_index, first_index + size), or the rows of them that are asked for."""
         index_B = np.arange(first_index, first_index + size, dtype=np.int64)
+        index_B = index_B if rows_R is None else index_B[rows_R]
         source_B, start_B = self.locate(index_B)
         return _batch(self.sources, source_B, start_B, index_B, self.seq_len)
 
@@ -218,16 +219,22 @@ def _batch(
 
 
 def iterate(
-    examples: Examples, plan: Iterable[tuple[int, int]], *, threads: int = 1, prefetch: int = 4
+    examples: Examples,
+    plan: Iterable[tuple[int, int]],
+    *,
+    rows: Callable[[int], np.ndarray] | None = None,
+    threads: int = 1,
+    prefetch: int = 4,
 ) -> Iterator[Batch]:
     """Yields `examples.batch(first_index, size)` for each entry of a finite plan, made ahead of need by threads.
 
-    Built on grain with one element per batch, since grain counts elements in 32 bits.
+    `rows` tells which rows of a batch of some size are needed here; all of them if it is left out. Built on grain with
+    one element per batch, since grain counts elements in 32 bits.
     """
     import grain
 
     options = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=prefetch)
-    planned = _Planned(examples, np.array(list(plan), np.int64).reshape(-1, 2))
+    planned = _Planned(examples, np.array(list(plan), np.int64).reshape(-1, 2), rows)
     return iter(grain.MapDataset.source(planned).to_iter_dataset(options))
 
 
@@ -237,13 +244,14 @@ class _Planned:
 
     examples: Examples
     plan_P2: np.ndarray
+    rows: Callable[[int], np.ndarray] | None
 
     def __len__(self) -> int:
         return len(self.plan_P2)
 
     def __getitem__(self, position: int) -> Batch:
         first_index, size = self.plan_P2[position].tolist()
-        return self.examples.batch(first_index, size)
+        return self.examples.batch(first_index, size, None if self.rows is None else self.rows(size))
 
     def __repr__(self) -> str:
         return f"batches({self.examples.seed}, {len(self)})"
