@@ -42,6 +42,12 @@ def _dtype(platform: str) -> str:
     return "float32" if platform == "cpu" else "bfloat16"
 
 
+def device_bytes() -> int | None:
+    """Returns how much memory a device has, None where the backend does not tell."""
+    stats = jax.local_devices()[0].memory_stats()
+    return int(stats["bytes_limit"]) if stats and "bytes_limit" in stats else None
+
+
 def data_sheet_flops(device_kind: str) -> float | None:
     """Returns the FLOP/s in the row of the most specific name that begins `device_kind`, or None without a row."""
     words = device_kind.replace("-", " ").split()

@@ -12,6 +12,7 @@ from typing import Any
 
 import jax
 import numpy as np
+from jax.experimental import mesh_utils
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from lm.common.errors import UserError
@@ -43,14 +44,24 @@ RULES: dict[str, tuple[str, ...]] = {
 }
 
 
-def make_mesh(sizes: Mapping[str, int], devices: Sequence[Any] | None = None) -> Mesh:
-    """Builds the mesh over all devices; one size may be -1 and takes what is left.
+def fill(sizes: Mapping[str, int | None]) -> dict[str, int]:
+    """Returns all sizes, unset ones as 1, but `data` as -1 where no other axis takes the devices that are left."""
+    given = {axis: sizes[axis] for axis in AXES}
+    rest = 1 if -1 in given.values() else -1
+    return {axis: (rest if axis == "data" else 1) if size is None else size for axis, size in given.items()}
+
+
+def make_mesh(sizes: Mapping[str, int | None], devices: Sequence[Any] | None = None) -> Mesh:
+    """Builds the mesh over all devices; one size may be -1 and takes what is left, and so does `data` if it is unset.
+
+    Devices that are neighbours on a TPU's network stand beside each other; of several slices, between which the network
+    is slow, each is a part of `data`, or else of `pipeline` or `fsdp`.
 
     Raises:
-        UserError: sizes that are no sizes, or do not multiply to the device count.
+        UserError: sizes that are no sizes, or do not multiply to the device count, or that slices do not fit into.
     """
     devices = jax.devices() if devices is None else devices
-    wanted = {axis: sizes[axis] for axis in AXES}
+    wanted = fill(sizes)
     for axis, size in wanted.items():
         if size < 1 and size != -1:
             raise UserError(f"mesh.{axis}={size}: give a positive size, or -1 for the devices that are left")
@@ -63,8 +74,28 @@ def make_mesh(sizes: Mapping[str, int], devices: Sequence[Any] | None = None) ->
     if math.prod(wanted.values()) != len(devices):
         shape = " × ".join(f"{axis} {size}" for axis, size in wanted.items() if size != 1)
         raise UserError(f"mesh: {shape or 'all axes 1'} does not fit {len(devices)} devices; set one axis to -1")
-    grid = np.asarray(devices, dtype=object).reshape(tuple(wanted.values()))
-    return Mesh(grid, AXES, axis_types=(AxisType.Auto,) * len(AXES))
+    return Mesh(_grid(devices, wanted), AXES, axis_types=(AxisType.Auto,) * len(AXES))
+
+
+ACROSS_SLICES = ("data", "pipeline", "fsdp")  # by how seldom they speak, least first
+
+
+def _grid(devices: Sequence[Any], sizes: Mapping[str, int]) -> np.ndarray:
+    slices: dict[int, list[Any]] = {}
+    for device in devices:
+        slices.setdefault(getattr(device, "slice_index", 0), []).append(device)
+    if len(slices) == 1:
+        if devices[0].platform != "tpu":
+            return np.asarray(devices, dtype=object).reshape(tuple(sizes.values()))
+        return mesh_utils.create_device_mesh(tuple(sizes.values()), devices, allow_split_physical_axes=True)
+    outer = next((axis for axis in ACROSS_SLICES if sizes[axis] % len(slices) == 0), None)
+    if outer is None:
+        raise UserError(
+            f"mesh: {len(slices)} slices, whose number divides none of "
+            f"{', '.join(f'mesh.{axis}={sizes[axis]}' for axis in ACROSS_SLICES)}; choose one that it does"
+        )
+    inner = {**sizes, outer: sizes[outer] // len(slices)}
+    return np.concatenate([_grid(slices[number], inner) for number in sorted(slices)], axis=AXES.index(outer))
 
 
 def batch_parts(mesh: Mesh) -> int:

@@ -133,7 +133,8 @@ class _Device:
 
 def _mesh(config: ConfigDict, devices: int | None) -> Mesh:
     """Lays the config's mesh over so many devices; over this machine's, or as many as it needs, if None."""
-    fixed = math.prod(size for size in config.mesh.values() if size != -1)
+    sizes = meshes.fill(config.mesh)
+    fixed = math.prod(size for size in sizes.values() if size != -1)
     if devices is None:
-        devices = jax.device_count() if -1 in config.mesh.values() and jax.device_count() % fixed == 0 else fixed
-    return meshes.make_mesh(config.mesh, [_Device(number) for number in range(devices)])
+        devices = jax.device_count() if -1 in sizes.values() and jax.device_count() % fixed == 0 else fixed
+    return meshes.make_mesh(sizes, [_Device(number) for number in range(devices)])

@@ -68,13 +68,13 @@ def pretrain() -> ConfigDict:
                 "tensorboard": False,  # write event files beside the metrics
                 "wandb": "",  # a Weights & Biases project to log to as well
             },
-            "mesh": {
-                "data": -1,  # devices that split the batch; -1: all that are left
-                "fsdp": 1,  # devices that split the batch and each hold a part of the parameters
-                "tensor": 1,  # devices that split heads, feed-forward units and vocabulary
-                "context": 1,  # devices that split a row's time; with model.attention_backend=ring
-                "pipeline": 1,  # devices that hold a run of layers each; model.n_layers must divide
-                "expert": 1,  # devices that split the batch and each hold some of the experts
+            "mesh": {  # unset: by the model and the machine, if all are; else 1, and data the devices that are left
+                "data": config_dict.placeholder(int),  # devices that split the batch; -1: all that are left
+                "fsdp": config_dict.placeholder(int),  # that split the batch and each hold a part of the parameters
+                "tensor": config_dict.placeholder(int),  # that split heads, feed-forward units and vocabulary
+                "context": config_dict.placeholder(int),  # that split a row's time; model.attention_backend=ring
+                "pipeline": config_dict.placeholder(int),  # that hold a run of layers each; divides model.n_layers
+                "expert": config_dict.placeholder(int),  # that split the batch and each hold some of the experts
             },
             "cluster": {
                 "coordinator": "",  # HOST:PORT of process 0, where no launcher tells processes of each other

@@ -61,6 +61,7 @@ def resolve(cfg: ConfigDict, vocab_size: int, workdir: Path) -> tuple[ModelConfi
     if cfg.model.dtype is None and (workdir / run.CONFIG).is_file():
         cfg.model.dtype = run.read_config(workdir)["model"]["dtype"]
     model, derived = sizing.resolve_model(cfg.model, vocab_size, hardware.compute_dtype())
+    derived += sizing.resolve_mesh(cfg.mesh, model, jax.device_count(), hardware.device_bytes())
     rows = meshes.batch_parts(meshes.make_mesh(cfg.mesh))
     return model, derived + sizing.resolve_training(cfg, model, rows)
 

@@ -84,6 +84,38 @@ def _steps(examples: float, train: Any) -> int:
     return max(1, train.ramp.steps + math.ceil((examples - ramped) / train.batch_size))
 
 
+STATE_BYTES = 16  # a parameter's: itself, its gradient and two moments, in float32
+STATE_SHARE = 0.5  # of a device's memory that these may take; activations need the rest
+
+
+def resolve_mesh(mesh: Any, model: ModelConfig, devices: int, device_bytes: int | None) -> list[Derived]:
+    """Chooses a mesh where no axis of `config.mesh` is set, in place, and returns what was chosen, with the reason.
+
+    The batch is split over all devices; parameters only as far as they must be, since gathering them takes time.
+    `device_bytes` is a device's memory, None where it is not known.
+    """
+    if devices == 1 or any(size is not None for size in mesh.values()):
+        return []
+    needed = STATE_BYTES * cost.n_params(model)
+    if device_bytes is None or needed <= STATE_SHARE * device_bytes:
+        room = "the host's memory" if device_bytes is None else f"half of a device's {device_bytes / 1e9:.0f} GB"
+        return _chosen(mesh, {"data": devices}, f"{needed / 1e9:.3g} GB of parameters and moments go into {room}")
+    parts = [n for n in range(2, devices + 1) if devices % n == 0 and model.d_model % n == 0]
+    enough = [n for n in parts if needed / n <= STATE_SHARE * device_bytes]
+    if not enough:
+        raise UserError(
+            f"mesh: {needed / 1e9:.3g} GB of parameters and moments do not fit {devices} devices of "
+            f"{device_bytes / 1e9:.0f} GB each; take more, or set mesh.tensor and mesh.fsdp"
+        )
+    reason = f"the fewest parts of {needed / 1e9:.3g} GB that go into half of a device's {device_bytes / 1e9:.0f} GB"
+    return _chosen(mesh, {"fsdp": enough[0], "data": devices // enough[0]}, reason)
+
+
+def _chosen(mesh: Any, sizes: dict[str, int], reason: str) -> list[Derived]:
+    mesh.update(sizes)
+    return [Derived(f"mesh.{axis}", size, reason) for axis, size in sizes.items()]
+
+
 def resolve_training(cfg: Any, model: ModelConfig, devices: int = 1) -> list[Derived]:
     """Fills the open keys of `config.train` and `config.optimizer` in place and returns what was derived.
 

@@ -97,3 +97,21 @@ def test_the_weight_of_what_is_foretold_is_for_a_model_that_foretells() -> None:
     with pytest.raises(UserError, match=r"train.ahead_weight=0.5: model.predict_ahead=0 foretells nothing"):
         sizing.resolve_training(cfg, model)
     assert cfg.train.ahead_weight == 0.5
+
+
+def test_a_mesh_is_chosen_by_what_fits() -> None:
+    """16 bytes a parameter into half of a device: not at all, whole, in the fewest parts, in none."""
+    _, model, _ = resolved(size=4)
+    state = 16 * cost.n_params(model)
+    found = {}
+    for device_bytes in (None, 2 * state, 2 * state - 2, 2 * state // 3):
+        cfg = pretrain()
+        chosen = sizing.resolve_mesh(cfg.mesh, model, 8, device_bytes)
+        assert all(item.source for item in chosen)
+        found[device_bytes] = (cfg.mesh.data, cfg.mesh.fsdp)
+    assert list(found.values()) == [(8, None), (8, None), (4, 2), (2, 4)]
+    with pytest.raises(UserError, match=r"mesh: .* do not fit 8 devices of"):
+        sizing.resolve_mesh(pretrain().mesh, model, 8, state // 5)
+    cfg = pretrain()
+    cfg.mesh.tensor = 2
+    assert sizing.resolve_mesh(cfg.mesh, model, 8, state // 5) == [], "what is set is left alone"
