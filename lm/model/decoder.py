@@ -122,7 +122,7 @@ class Layers(nn.Module):
             def loop(stream: Stream, context: Context, stacked: Any) -> tuple[Stream, dict[str, Any]]:
                 return jax.lax.scan(lambda x, xs: run(looped, x, context, list(xs[0]), xs[1]), stream, stacked)
 
-            if meshes.size(pipeline.AXIS) > 1 and cache is None:
+            if meshes.size(pipeline.AXIS) > 1 and cache is None and not self.is_initializing():
                 parts = c.pipeline_microbatches or meshes.size(pipeline.AXIS)
                 stream, made = pipeline.run(loop, stream, context, (firsts, scanned), parts)
             else:

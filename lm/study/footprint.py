@@ -68,13 +68,14 @@ def activations(model: ModelConfig, seq_len: int, loss_chunk: int = 0) -> int:
     What the trace of the forward pass keeps for the backward pass, and beside it one layer of what is computed again
     where `remat` says so. The compiler shares and drops some of it: an estimate.
     """
-    kept = _of_a_row(model, seq_len, loss_chunk)
+    kept = kept_of_a_row(model, seq_len, loss_chunk)
     if model.remat == "none":
         return kept
-    return kept + (_of_a_row(replace(model, remat="none"), seq_len, loss_chunk) - kept) // model.n_layers
+    return kept + (kept_of_a_row(replace(model, remat="none"), seq_len, loss_chunk) - kept) // model.n_layers
 
 
-def _of_a_row(model: ModelConfig, seq_len: int, loss_chunk: int) -> int:
+def kept_of_a_row(model: ModelConfig, seq_len: int, loss_chunk: int = 0) -> int:
+    """Returns the bytes that the forward pass keeps of one sequence for the backward pass, parameters left out."""
     two, one = (_kept(replace(model, dropout=0.0), rows, seq_len, loss_chunk) for rows in (2, 1))
     return two - one  # copies of the parameters in the compute dtype are there once
 
