@@ -43,7 +43,7 @@ def run(
     Raises:
         UserError: the rows of the batch do not divide into so many micro-batches.
     """
-    rows, stages = stream.x_BTD.shape[0], meshes.size(AXIS)
+    rows, stages = stream.x.shape[0], meshes.size(AXIS)
     if rows % microbatches:
         raise UserError(
             f"model.pipeline_microbatches={microbatches} does not divide the {rows} rows that a step computes at once"

@@ -110,7 +110,7 @@ def _make_parts(cfg: ConfigDict, model: ModelConfig) -> tuple[Mesh, Optimizer, B
     train = cfg.train
     mesh = meshes.make_mesh(cfg.mesh)
     support.check_hardware(model.attention_backend, jax.default_backend())
-    check_attention(model, mesh)
+    check_mesh(model, mesh)
     for size in {train.batch_size, train.ramp.batch_size} - {0}:
         if size % (train.microbatches * meshes.batch_parts(mesh)):
             expert = f" × mesh.expert={mesh.shape['expert']}" if mesh.shape["expert"] > 1 else ""
@@ -124,8 +124,8 @@ def _make_parts(cfg: ConfigDict, model: ModelConfig) -> tuple[Mesh, Optimizer, B
     return mesh, optimizer, plan(cfg)
 
 
-def check_attention(model: ModelConfig, mesh: Mesh) -> None:
-    """Checks that attention can be computed where the mesh puts a row's tokens and the heads.
+def check_mesh(model: ModelConfig, mesh: Mesh) -> None:
+    """Checks that the model can be computed where the mesh puts layers, a row's tokens and heads.
 
     Raises:
         UserError: the axis, and what it does not divide.
@@ -135,6 +135,8 @@ def check_attention(model: ModelConfig, mesh: Mesh) -> None:
         support.check(model.attention_backend, ["context"], model.dtype)
         if model.max_seq_len % context:
             raise UserError(f"mesh.context={context} does not divide model.max_seq_len={model.max_seq_len}")
+    if mesh.shape["pipeline"] > 1 and not model.scan_layers:
+        raise UserError(f"mesh.pipeline={mesh.shape['pipeline']}: stages run loops; set model.scan_layers=True")
     if tensor > 1 and any(layer.mixer == "differential" for layer in model.layers):
         pairs = model.n_kv_heads // 2
         if pairs % tensor:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.train import jobs
+from benchmarks import jobs
 
 KEYS = {"train.steps": 12, "train.checkpoint_every": 6, "model.dropout": 0.1}
 

@@ -45,13 +45,12 @@ MODEL = ModelConfig(
     [
         ({"attention_backend": "ring"}, "context", "mesh.context=4 does not divide model.max_seq_len=30"),
         ({"max_seq_len": 32}, "context", "model.attention_backend=xla: lacks context"),
+        ({"scan_layers": False}, "pipeline", "mesh.pipeline=4: stages run loops; set model.scan_layers=True"),
         ({"mixer": "differential"}, "tensor", "mesh.tensor=4 does not divide the 2 pairs that"),
     ],
 )
-def test_a_mesh_that_attention_cannot_be_spread_over_is_refused(
-    changes: dict[str, Any], axis: str, message: str
-) -> None:
+def test_a_mesh_that_a_model_cannot_be_spread_over_is_refused(changes: dict[str, Any], axis: str, message: str) -> None:
     mesh: Any = SimpleNamespace(shape=dict.fromkeys(AXES, 1) | {axis: 4})
     with pytest.raises(UserError, match=message):
-        setup.check_attention(replace(MODEL, **changes), mesh)
-    setup.check_attention(replace(MODEL, attention_backend="ring", max_seq_len=32), mesh)
+        setup.check_mesh(replace(MODEL, **changes), mesh)
+    setup.check_mesh(replace(MODEL, attention_backend="ring", max_seq_len=32), mesh)

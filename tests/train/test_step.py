@@ -160,6 +160,7 @@ MESHES: list[tuple[dict[str, int], dict[str, Any]]] = [
     (CUBE, DROPPED),
     ({"context": 4, "data": 2}, {}),
     ({"context": 2, "fsdp": 2, "tensor": 2}, STREAMS),
+    ({"pipeline": 2, "fsdp": 2, "tensor": 2}, DROPPED),
 ]
 
 
@@ -184,7 +185,8 @@ def test_sharded_equals_single() -> None:
         np.testing.assert_allclose(sharded_losses, losses, rtol=1e-4, err_msg=str(sizes))
         fsdp, tensor = sizes.get("fsdp", 1), sizes.get("tensor", 1)
         block = shards["layers"]["block_0"]
-        assert block["mixer"]["q"]["kernel"] == [2, 32 // fsdp, 4 // tensor, 8]
-        assert block["mixer"]["o"]["kernel"] == [2, 4 // tensor, 8, 32 // fsdp]
-        assert block["mlp"]["gate"]["kernel"] == [2, 32 // fsdp, 64 // tensor]
+        layers = 2 // sizes.get("pipeline", 1)
+        assert block["mixer"]["q"]["kernel"] == [layers, 32 // fsdp, 4 // tensor, 8]
+        assert block["mixer"]["o"]["kernel"] == [layers, 4 // tensor, 8, 32 // fsdp]
+        assert block["mlp"]["gate"]["kernel"] == [layers, 32 // fsdp, 64 // tensor]
         assert shards["embed"]["table"] == [96 // tensor, 32 // fsdp]
