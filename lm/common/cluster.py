@@ -42,6 +42,8 @@ def find(keys: Any, environment: Mapping[str, str], *, on_tpu: bool) -> Membersh
         UserError: some of the flags without the others, or a number out of range.
     """
     given = {"coordinator": keys.coordinator or None, "processes": keys.processes, "process": keys.process}
+    if given == {"coordinator": None, "processes": 1, "process": None}:
+        return None  # said to be alone, on a machine that looks as if it were not
     if any(value is not None for value in given.values()):
         if missing := [name for name, value in given.items() if value is None]:
             raise UserError(f"cluster.{missing[0]}: not given; processes are told of each other by all three of them")

@@ -29,6 +29,7 @@ def pretrain() -> ConfigDict:
                 "epsilon": 1e-8,  # AdamW: added to the root of the latter
                 "weight_decay": 0.1,  # of matrices; times the learning rate
                 "muon_momentum": 0.95,  # muon: decay of the momentum
+                "moment_dtype": "float32",  # of the first moment; bfloat16 saves two bytes a parameter
             },
             "schedule": {
                 "name": "cosine",  # or wsd: warm-up, stable, decay
@@ -49,6 +50,7 @@ def pretrain() -> ConfigDict:
                 },
                 "z_loss": 0.0,  # weight of log² of the softmax's normaliser, added to the loss
                 "ahead_weight": config_dict.placeholder(float),  # of the loss of what is foretold; unset: 0.3
+                "gradient_dtype": "float32",  # of matrices' gradients on their way between devices; or bfloat16
                 "clip_norm": 1.0,  # gradients longer than this are cut to it
                 "seed": 0,  # of initialisation, data order and dropout
                 "log_every": 10,  # steps between logged ones
@@ -78,7 +80,7 @@ def pretrain() -> ConfigDict:
             },
             "cluster": {
                 "coordinator": "",  # HOST:PORT of process 0, where no launcher tells processes of each other
-                "processes": config_dict.placeholder(int),  # how many there are
+                "processes": config_dict.placeholder(int),  # how many there are; 1: no other, whatever the machine says
                 "process": config_dict.placeholder(int),  # which one this is, from 0
                 "timeout_seconds": 300,  # to wait for the others when starting
                 "heartbeat_seconds": 100,  # after which one that is not heard of counts as lost, and all stop

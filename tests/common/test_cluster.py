@@ -33,6 +33,7 @@ ADDRESS = {"coordinator_address": "node1:1234", "num_processes": 4, "process_id"
         ({}, JAX, False, ("JAX_COORDINATOR_ADDRESS", ADDRESS)),
         ({}, {}, True, ("the TPU", {})),
         (FLAGS, {"SLURM_NTASKS": "8"} | JAX, True, ("flags", ADDRESS)),
+        ({"processes": 1}, {"SLURM_NTASKS": "8"}, True, None),
     ],
 )
 def test_flags_come_before_variables_and_those_before_launchers(
