@@ -8,7 +8,7 @@ import random
 import socket
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,12 +34,19 @@ def free_port() -> int:
 
 
 def start(
-    text: Path, workdir: Path, keys: Mapping[str, Any], *, processes: int = 1, devices: int = 1
+    text: Path,
+    workdir: Path,
+    keys: Mapping[str, Any],
+    *,
+    processes: int = 1,
+    devices: int = 1,
+    programs: Sequence[Sequence[str]] = (),
 ) -> list[subprocess.Popen[str]]:
-    """Starts `lm pretrain` as so many processes with so many devices in all."""
+    """Starts `lm pretrain` as so many processes with so many devices in all, by `-m lm.cli` or a program for each."""
     assert devices % processes == 0
-    command = [
-        *(sys.executable, "-m", "lm.cli", "pretrain", "--config=configs/pretrain/tiny.py:smoke"),
+    programs = programs or [("-m", "lm.cli")] * processes
+    arguments = [
+        *("pretrain", "--config=configs/pretrain/tiny.py:smoke"),
         *(f"--config.data.path={text}", f"--workdir={workdir}", "--config.train.log_every=1"),
         *("--config.optimizer.name=adamw", "--config.optimizer.peak_lr=3e-3", "--config.tokenizer.vocab_size=304"),
         *("--config.train.eval_every=0", "--config.sample.prompts=()"),
@@ -54,14 +61,14 @@ def start(
     ]
     return [
         subprocess.Popen(
-            [*command, *(flags if processes > 1 else [])],
+            [sys.executable, *program, *arguments, *(flags if processes > 1 else [])],
             cwd=ROOT,
             env=environment,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
         )
-        for flags in several
+        for program, flags in zip(programs, several, strict=True)
     ]
 
 
@@ -72,9 +79,9 @@ def finish(processes: list[subprocess.Popen[str]]) -> list[str]:
     return outputs
 
 
-def run(text: Path, workdir: Path, keys: Mapping[str, Any], **how: int) -> list[str]:
+def run(text: Path, workdir: Path, keys: Mapping[str, Any], *, processes: int = 1, devices: int = 1) -> list[str]:
     """Runs a job to its end."""
-    return finish(start(text, workdir, keys, **how))
+    return finish(start(text, workdir, keys, processes=processes, devices=devices))
 
 
 def column(workdir: Path, name: str) -> list[float]:

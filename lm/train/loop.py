@@ -55,6 +55,7 @@ class Task:
     z_loss: float
     ahead_weight: float
     clip_norm: float
+    gradient_dtype: str
     log_every: int
     eval_every: int
     checkpoint_every: int
@@ -116,6 +117,7 @@ def _train_on(
         z_loss=task.z_loss,
         ahead_weight=task.ahead_weight,
         clip_norm=task.clip_norm,
+        gradient_dtype=task.gradient_dtype,
         skip_nonfinite=task.guard.action == "skip",
     )
     step, guard = start, replace(task.guard)

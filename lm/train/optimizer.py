@@ -19,6 +19,7 @@ from lm.train.schedule import Schedule
 # Quintic iteration whose slope at 0 is large; it drives every singular value into about [0.7, 1.2] in five rounds.
 NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)
 NEWTON_SCHULZ_ROUNDS = 5
+MOMENT_DTYPES = ("float32", "bfloat16")
 # Gives an orthogonal update the root mean square that AdamW's typically has, so both share one learning rate.
 MUON_RMS = 0.2
 
@@ -43,30 +44,34 @@ class Optimizer(NamedTuple):
     weight_decay: float
     muon_momentum: float
     width_ratio: float = 1.0
+    moment_dtype: str = "float32"
 
     @classmethod
     def from_config(cls, cfg: Any, schedule: Schedule, width_ratio: float = 1.0) -> Optimizer:
         """Takes the keys of `config.optimizer`, and under µP the width over that of the base.
 
         Raises:
-            UserError: a name that is no optimizer.
+            UserError: a name that is no optimizer, or a dtype that moments are not kept in.
         """
         if cfg.name not in ("adamw", "muon"):
             raise UserError(f"optimizer.name={cfg.name}: choose adamw or muon")
+        if cfg.moment_dtype not in MOMENT_DTYPES:
+            raise UserError(f"optimizer.moment_dtype={cfg.moment_dtype}: choose one of {', '.join(MOMENT_DTYPES)}")
         betas = (cfg.b1, cfg.b2, cfg.epsilon)
-        return cls(cfg.name, cfg.peak_lr, schedule, *betas, cfg.weight_decay, cfg.muon_momentum, width_ratio)
+        made = cls(cfg.name, cfg.peak_lr, schedule, *betas, cfg.weight_decay, cfg.muon_momentum, width_ratio)
+        return made._replace(moment_dtype=cfg.moment_dtype)
 
     def uses_muon(self, role: Role) -> bool:
         """Says whether parameters of this role are updated by Muon: hidden matrices, when it is on."""
         return self.name == "muon" and role.group == "matrix"
 
     def init(self, params: Any) -> OptimizerState:
-        """Returns zero moments."""
+        """Returns zero moments; the second is always float32: what is too small for its digits would be lost."""
 
         def second(path: tuple[Any, ...], leaf: jax.Array) -> jax.Array:
             return jnp.zeros(() if self.uses_muon(role_of(path_names(path))) else leaf.shape, jnp.float32)
 
-        mu = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, jnp.float32), params)
+        mu = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, self.moment_dtype), params)
         return OptimizerState(jnp.zeros((), jnp.int32), mu, jax.tree_util.tree_map_with_path(second, params))
 
     def learning_rate(self, steps: jax.Array) -> jax.Array:
@@ -83,6 +88,7 @@ class Optimizer(NamedTuple):
             role = role_of(names)
             if role.group == "balance":
                 return p, mu, nu
+            mu = mu.astype(jnp.float32)
             if self.uses_muon(role):
                 direction, mu = self._muon(g, mu, role, stacked=is_stacked(names))
             else:
@@ -90,7 +96,7 @@ class Optimizer(NamedTuple):
             direction = self._multiplier(role) * direction
             if role.decay:  # by the learning rate alone, whatever the width
                 direction = direction + self.weight_decay * p
-            return p - lr * direction, mu, nu
+            return p - lr * direction, mu.astype(self.moment_dtype), nu
 
         triples = jax.tree_util.tree_map_with_path(leaf, grads, state.mu, state.nu, params)
         new_params, mu, nu = jax.tree.transpose(jax.tree.structure(params), jax.tree.structure((0, 0, 0)), triples)

@@ -96,6 +96,8 @@ _RANGES: dict[str, tuple[float, bool, float]] = {
 
 
 def _check_ranges(cfg: ConfigDict) -> None:
+    if cfg.train.gradient_dtype not in ("float32", "bfloat16"):
+        raise UserError(f"train.gradient_dtype={cfg.train.gradient_dtype}: choose float32 or bfloat16")
     for key, (low, itself, high) in _RANGES.items():
         section, leaf = key.split(".")
         value = cfg[section][leaf]
@@ -173,6 +175,7 @@ def make_task(cfg: ConfigDict, model: ModelConfig, shards: Shards) -> Task:
         z_loss=train.z_loss,
         ahead_weight=train.ahead_weight if model.predict_ahead else 0.0,
         clip_norm=train.clip_norm,
+        gradient_dtype=train.gradient_dtype,
         log_every=train.log_every,
         eval_every=train.eval_every,
         checkpoint_every=train.checkpoint_every,

@@ -18,6 +18,7 @@ from lm.common import mesh as meshes
 from lm.model.attention import Places
 from lm.model.config import ModelConfig
 from lm.model.decoder import Decoder
+from lm.model.roles import path_names, role_of
 from lm.train import routing
 from lm.train.loss import Loss, ahead_nats, hidden_nats, masked_loss
 from lm.train.optimizer import Optimizer, OptimizerState, clip, global_norm
@@ -58,6 +59,7 @@ def make_step(
     z_loss: float = 0.0,
     ahead_weight: float = 0.0,
     clip_norm: float = 1.0,
+    gradient_dtype: str = "float32",
     skip_nonfinite: bool = False,
 ) -> StepFunction:
     """Compiles the step for a mesh; the state's buffers are donated.
@@ -65,7 +67,8 @@ def make_step(
     Gradients are summed over micro-batches and divided once, by the number of counted targets in the whole
     batch, so the result does not depend on how targets fall into micro-batches. What routers add is a sum over all
     tokens but padding, and is weighted by how many targets the batch has for each of those. With `skip_nonfinite` a
-    step whose gradient is not finite counts as taken and changes nothing else.
+    step whose gradient is not finite counts as taken and changes nothing else. With a `gradient_dtype` of bfloat16 the
+    gradients of matrices are computed and summed over devices in it, over micro-batches still in float32.
     """
 
     def objective(params: Any, batch: Batch, key: jax.Array, targets_a_token: jax.Array) -> tuple[jax.Array, Loss]:
@@ -73,8 +76,11 @@ def make_step(
         routed = targets_a_token * routing.penalty(model.moe, sums.reports)
         return sums.nats + z_loss * sums.z + ahead_weight * sums.ahead + routed, sums
 
+    def grad(params: Any, *rest: Any) -> tuple[Any, Loss]:
+        grads, sums = jax.grad(objective, has_aux=True)(_lowered(params, gradient_dtype), *rest)
+        return jax.tree.map(lambda g: g.astype(jnp.float32), grads), sums
+
     def gradients(params: Any, batch: Batch, *rest: jax.Array) -> tuple[Any, Loss]:
-        grad = jax.grad(objective, has_aux=True)
         if microbatches == 1:
             return grad(params, batch, *rest)
 
@@ -112,6 +118,15 @@ def make_step(
 
     state_where = jax.tree.map(lambda s: s.sharding, abstract_state(model, optimizer, mesh))
     return jax.jit(step, donate_argnums=0, out_shardings=(state_where, None))
+
+
+def _lowered(params: Any, dtype: str) -> Any:
+    """Casts what is multiplied by: its gradient, and what FSDP gathers of it, is then of that dtype."""
+
+    def leaf(path: tuple[Any, ...], array: jax.Array) -> jax.Array:
+        return array.astype(dtype) if role_of(path_names(path)).group in ("matrix", "embedding") else array
+
+    return params if dtype == "float32" else jax.tree_util.tree_map_with_path(leaf, params)
 
 
 def _unless(bad: jax.Array, new: tuple[Any, OptimizerState], old: TrainState) -> tuple[Any, OptimizerState]:

@@ -118,3 +118,29 @@ def test_clipping_scales_down_to_the_limit_and_never_up() -> None:
 def test_unknown_optimizer_is_refused() -> None:
     with pytest.raises(UserError, match=r"optimizer.name=sgd: choose adamw or muon"):
         make("sgd")
+
+
+@pytest.mark.parametrize("name", ["adamw", "muon"])
+def test_a_first_moment_in_bfloat16_moves_parameters_nearly_the_same(params: dict, name: str) -> None:
+    """To its eight bits, after three steps; and it is kept in two bytes, the second moment in four."""
+    full = make(name)
+    short = full._replace(moment_dtype="bfloat16")
+    ends = []
+    for optimizer in (full, short):
+        moved, state = params, optimizer.init(params)
+        for step in range(3):
+            moved, state = jax.jit(optimizer.update)(random_like(params, step), state, moved)
+        ends.append((moved, state))
+    assert {leaf.dtype for leaf in jax.tree.leaves(ends[1][1].mu)} == {jnp.dtype("bfloat16")}
+    assert {leaf.dtype for leaf in jax.tree.leaves(ends[1][1].nu)} == {jnp.dtype("float32")}
+    far, apart = (
+        global_norm(jax.tree.map(jnp.subtract, ends[i][0], other)) for i, other in ((0, params), (1, ends[0][0]))
+    )
+    assert 0 < float(apart) < 0.02 * float(far)
+
+
+def test_a_dtype_that_moments_are_not_kept_in_is_refused() -> None:
+    cfg = pretrain().optimizer
+    cfg.peak_lr, cfg.moment_dtype = 0.1, "int8"
+    with pytest.raises(UserError, match=r"optimizer\.moment_dtype=int8: choose one of float32, bfloat16"):
+        Optimizer.from_config(cfg, cosine(20, 2, 0.1))

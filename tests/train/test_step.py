@@ -51,7 +51,7 @@ def batch(rows: int = 8, masked: bool = True) -> dict[str, np.ndarray]:
 
 
 def run(
-    mesh_sizes: dict[str, int], steps: int = 4, changes: dict[str, Any] | None = None, **options: int
+    mesh_sizes: dict[str, int], steps: int = 4, changes: dict[str, Any] | None = None, **options: Any
 ) -> tuple[list[float], list[float], dict]:
     """Losses and gradient norms of some steps, and where the state's arrays ended up."""
     backend = "ring" if mesh_sizes.get("context", 1) > 1 else "xla"
@@ -91,6 +91,16 @@ def test_micro_batches_change_nothing(microbatches: int, dropout: float) -> None
     whole, parts = run({}, changes=changes), run({}, changes=changes, microbatches=microbatches)
     np.testing.assert_allclose(whole[0], parts[0], rtol=1e-5)
     np.testing.assert_allclose(whole[1], parts[1], rtol=1e-4)
+
+
+def test_gradients_in_bfloat16_are_those_in_float32_to_its_digits() -> None:
+    """Of matrices, over micro-batches too; the first loss is that of weights rounded to it."""
+    whole = run({}, steps=2)
+    for microbatches in (1, 4):
+        losses, norms, _ = run({}, steps=2, gradient_dtype="bfloat16", microbatches=microbatches)
+        assert losses != whole[0]
+        np.testing.assert_allclose(losses, whole[0], rtol=2e-3)
+        np.testing.assert_allclose(norms, whole[1], rtol=2e-2)
 
 
 def test_what_is_dropped_follows_from_key_row_and_layer() -> None:
