@@ -36,7 +36,7 @@ QKNorm = Literal["none", "head", "full"]
 AttentionGate = Literal["none", "head", "element"]
 AttentionBackend = Literal["xla", "ring", "splash", "splash_interpret", "cudnn"]
 Remat = Literal["none", "dots", "block"]
-Dtype = Literal["float32", "bfloat16"]
+Dtype = Literal["float32", "bfloat16", "float16"]
 
 
 @dataclass(frozen=True)

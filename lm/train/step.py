@@ -19,7 +19,7 @@ from lm.model.attention import Places
 from lm.model.config import ModelConfig
 from lm.model.decoder import Decoder
 from lm.model.roles import path_names, role_of
-from lm.train import routing
+from lm.train import routing, scale
 from lm.train.loss import Loss, ahead_nats, hidden_nats, masked_loss
 from lm.train.optimizer import Optimizer, OptimizerState, clip, global_norm
 from lm.train.state import TrainState, abstract_state
@@ -68,13 +68,16 @@ def make_step(
     batch, so the result does not depend on how targets fall into micro-batches. What routers add is a sum over all
     tokens but padding, and is weighted by how many targets the batch has for each of those. With `skip_nonfinite` a
     step whose gradient is not finite counts as taken and changes nothing else. With a `gradient_dtype` of bfloat16 the
-    gradients of matrices are computed and summed over devices in it, over micro-batches still in float32.
+    gradients of matrices are computed and summed over devices in it, over micro-batches still in float32. In float16
+    the loss is scaled, and an update whose gradient overflows is left out, as is usual now and then.
     """
 
-    def objective(params: Any, batch: Batch, key: jax.Array, targets_a_token: jax.Array) -> tuple[jax.Array, Loss]:
+    def objective(
+        params: Any, batch: Batch, key: jax.Array, targets_a_token: jax.Array, factor: jax.Array
+    ) -> tuple[jax.Array, Loss]:
         sums = loss_sums(model, params, batch, key, loss_chunk)
         routed = targets_a_token * routing.penalty(model.moe, sums.reports)
-        return sums.nats + z_loss * sums.z + ahead_weight * sums.ahead + routed, sums
+        return factor * (sums.nats + z_loss * sums.z + ahead_weight * sums.ahead + routed), sums
 
     def grad(params: Any, *rest: Any) -> tuple[Any, Loss]:
         grads, sums = jax.grad(objective, has_aux=True)(_lowered(params, gradient_dtype), *rest)
@@ -97,12 +100,14 @@ def make_step(
         targets = jnp.maximum(jnp.sum(batch["loss_mask"]), 1.0)  # a batch may hold nothing to predict
         tokens = jnp.maximum(jnp.sum(batch["segments"] != 0), 1)
         key = jax.random.fold_in(jax.random.key(seed), taken)
-        grads, sums = gradients(state.params, batch, key, targets / tokens)
-        grads = jax.tree.map(lambda g: g / targets, grads)
+        factor = jnp.float32(1.0) if state.scale is None else state.scale.value / targets
+        grads, sums = gradients(state.params, batch, key, targets / tokens, factor)
+        grads = jax.tree.map(lambda g: g / (factor * targets), grads)
         norm = global_norm(grads)
+        finite = jnp.isfinite(norm)
         params, optimizer_state = optimizer.update(clip(grads, norm, clip_norm), state.optimizer, state.params)
-        if skip_nonfinite:
-            params, optimizer_state = _unless(~jnp.isfinite(norm), (params, optimizer_state), state)
+        if skip_nonfinite or state.scale is not None:
+            params, optimizer_state = _unless(~finite, (params, optimizer_state), state)
         if model.moe.balance == "bias":
             params = routing.rebalance(params, sums.reports, model.moe.balance_rate)
         metrics = {
@@ -113,8 +118,10 @@ def make_step(
             "train/batch_hash": batch_hash(batch),
             **routing.metrics(sums.reports, tokens),
             **({"train/ahead": sums.ahead / targets} if model.predict_ahead else {}),
+            **({"train/loss_scale": state.scale.value} if state.scale else {}),
         }
-        return TrainState(params, optimizer_state), metrics
+        next_scale = None if state.scale is None else scale.adjust(state.scale, finite)
+        return TrainState(params, optimizer_state, next_scale), metrics
 
     state_where = jax.tree.map(lambda s: s.sharding, abstract_state(model, optimizer, mesh))
     return jax.jit(step, donate_argnums=0, out_shardings=(state_where, None))
@@ -131,7 +138,7 @@ def _lowered(params: Any, dtype: str) -> Any:
 
 def _unless(bad: jax.Array, new: tuple[Any, OptimizerState], old: TrainState) -> tuple[Any, OptimizerState]:
     """Takes the old parameters and moments where `bad`; the step is counted all the same."""
-    params, optimizer = jax.tree.map(lambda a, b: jnp.where(bad, b, a), new, tuple(old))
+    params, optimizer = jax.tree.map(lambda a, b: jnp.where(bad, b, a), new, (old.params, old.optimizer))
     return params, optimizer._replace(steps=new[1].steps)
 
 

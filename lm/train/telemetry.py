@@ -69,7 +69,9 @@ class Telemetry:
         self._pending = None
         values = {name: float(value) for name, value in jax.device_get(metrics).items()}
         self._clock.step(compiled=step > self._start + 1)
-        if self._guard.look(step, values["train/loss"], values["train/grad_norm"]):
+        scaled = "train/loss_scale" in values  # where a gradient overflows now and then, which scales the next one down
+        norm = 0.0 if scaled else values["train/grad_norm"]
+        if self._guard.look(step, values["train/loss"], norm):
             self._console.note(f"step {step}: loss {values['train/loss']}; its update is left out")
         if log or step == 1 or due(step, self._task.log_every, self._task.steps):
             self._log(step, values)

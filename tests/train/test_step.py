@@ -20,6 +20,7 @@ from lm.common.mesh import AXES, make_mesh
 from lm.model.config import ModelConfig
 from lm.train.defaults import pretrain
 from lm.train.optimizer import Optimizer
+from lm.train.scale import GROW_AFTER, LossScale, adjust
 from lm.train.schedule import cosine
 from lm.train.state import init_state
 from lm.train.step import loss_sums, make_step, place
@@ -101,6 +102,33 @@ def test_gradients_in_bfloat16_are_those_in_float32_to_its_digits() -> None:
         assert losses != whole[0]
         np.testing.assert_allclose(losses, whole[0], rtol=2e-3)
         np.testing.assert_allclose(norms, whole[1], rtol=2e-2)
+
+
+def test_float16_is_float32_to_its_digits_and_takes_no_overflow() -> None:
+    """Small gradients are not lost; a scale that is too much is halved, and its update left out."""
+    whole, half = run({}), run({}, changes={"dtype": "float16"})
+    np.testing.assert_allclose(half[0], whole[0], rtol=2e-3)
+    np.testing.assert_allclose(half[1], whole[1], rtol=2e-2)
+    cfg = pretrain().optimizer
+    cfg.peak_lr = 1e-3
+    model, mesh = replace(CFG, dtype="float16"), make_mesh(dict.fromkeys(AXES, 1))
+    optimizer = Optimizer.from_config(cfg, cosine(3, 1, 0.1))
+    state = init_state(model, optimizer, mesh, seed=0)
+    too_much = state._replace(scale=LossScale(jnp.float32(2.0**40), jnp.int32(7)))
+    before = jax.tree.map(np.asarray, state.params)
+    after, metrics = make_step(model, optimizer, mesh, seed=0)(too_much, place(batch(), mesh, 8))
+    assert not np.isfinite(metrics["train/grad_norm"])
+    assert np.isfinite(metrics["train/loss"])
+    jax.tree.map(np.testing.assert_array_equal, after.params, before)
+    assert (float(after.scale.value), int(after.scale.steps), int(after.optimizer.steps)) == (2.0**39, 0, 1)
+
+
+def test_a_scale_that_was_good_for_long_grows() -> None:
+    scale = LossScale(jnp.float32(8.0), jnp.int32(GROW_AFTER - 2))
+    once = adjust(scale, jnp.asarray(True))
+    twice = adjust(once, jnp.asarray(True))
+    assert [(float(s.value), int(s.steps)) for s in (once, twice)] == [(8.0, GROW_AFTER - 1), (16.0, 0)]
+    assert float(adjust(LossScale(jnp.float32(1.0), jnp.int32(0)), jnp.asarray(False)).value) == 1.0
 
 
 def test_what_is_dropped_follows_from_key_row_and_layer() -> None:

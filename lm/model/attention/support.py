@@ -33,13 +33,14 @@ FEATURES = {
     "context": "mesh.context",
 }
 _FLOATS = ("float32", "bfloat16")
+_PLAIN = (*_FLOATS, "float16")
 _KERNEL = frozenset({"grouped", "window", "softcap", "sinks", "value_width"})
 BACKENDS: dict[str, Support] = {
-    "xla": Support(frozenset(FEATURES) - {"context"}, _FLOATS, ("cpu", "gpu", "tpu")),
-    "ring": Support(frozenset(FEATURES), _FLOATS, ("cpu", "gpu", "tpu")),
+    "xla": Support(frozenset(FEATURES) - {"context"}, _PLAIN, ("cpu", "gpu", "tpu")),
+    "ring": Support(frozenset(FEATURES), _PLAIN, ("cpu", "gpu", "tpu")),
     "splash": Support(_KERNEL, _FLOATS, ("tpu",)),
     "splash_interpret": Support(_KERNEL, _FLOATS, ("cpu", "gpu", "tpu")),  # the same kernel, slowly: for tests
-    "cudnn": Support(frozenset({"grouped", "window"}), ("bfloat16",), ("gpu",), (8, 128)),
+    "cudnn": Support(frozenset({"grouped", "window"}), ("bfloat16", "float16"), ("gpu",), (8, 128)),
 }
 
 
