@@ -13,12 +13,15 @@ import os
 import shutil
 import sys
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 _STAGES = Path(__file__).parent / "stages"
 # What the machine refuses and the user can mend.
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_RUNS = ("run", "dir")  # keys that name a directory which a stage reads, and may write into
 _NO_ACCESS = {errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR}
 
 
@@ -120,9 +123,13 @@ def _run(name: str, arguments: list[str]) -> int:
             assignments.append((subjects.pop(0), argument))  # `lm trace runs/mine` is `lm trace --run=runs/mine`
             continue
         key, equals, value = argument.partition("=")
+        if not equals and stage.defaults().get(key.removeprefix("--")) is False:
+            equals, value = "=", "True"  # `--search` is `--search=True`
         if not argument.startswith("--") or not equals:
             raise UserError(f"{argument}: expected --key=value, such as --workdir=runs/mine")
-        if key == "--config":
+        if key == "--config" and (takes := getattr(stage, "TAKES_CONFIG", "")):
+            assignments.append((takes, value))
+        elif key == "--config":
             file = value
         elif key == "--workdir":
             workdir = value
@@ -130,8 +137,19 @@ def _run(name: str, arguments: list[str]) -> int:
             assignments.append((key.removeprefix("--").removeprefix("config."), value))
     config = configs.load_for(name, file, stage.defaults()) if file else stage.defaults()
     configs.override(config, assignments, stage.defaults())
-    stage.run(config, Path(workdir) if workdir else None)
+    _run_at_hand(stage, config, workdir)
     return 0
+
+
+def _run_at_hand(stage: ModuleType, config: Any, workdir: str) -> None:
+    """Runs a stage; the directory that it writes to, and a run that it reads, may be in a bucket."""
+    from lm.common import buckets
+
+    with ExitStack() as copies:
+        for key in _RUNS:
+            if buckets.is_bucket(config.get(key) or ""):
+                config[key] = str(copies.enter_context(buckets.at_hand(config[key])))
+        stage.run(config, copies.enter_context(buckets.at_hand(workdir)) if workdir else None)
 
 
 def entry() -> None:

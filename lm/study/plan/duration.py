@@ -1,0 +1,144 @@
+"""How long a step takes: a stated model with a few numbers fitted to published runs, and its error on those left out.
+
+A step computes, and meanwhile waits for its memory where that is slower; then it updates the parameters, as fast as
+memory goes. What comes from other devices arrives in part while something is computed:
+
+    seconds = max((products + attention / a) / (e · peak), bytes / bandwidth) + update bytes / bandwidth
+              + x · (what comes meanwhile) + y · (what is waited for), the former at least what computing leaves over
+
+with e the share of its peak that a generation of chips reaches in products, a the share of that which attention
+reaches, and x and y the shares of the time on the wire that are not hidden.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from statistics import fmean
+
+from lm.study.plan.chips import Slice, axis_bandwidth, parse
+from lm.study.plan.published import RUNS, Published
+from lm.study.plan.work import Work, work
+
+# Among these the fit chooses; attention's and the wire's shares are the same on all chips.
+ATTENTION = (0.3, 0.4, 0.5, 0.6, 0.8, 1.0)
+HIDDEN = (0.0, 0.1, 0.2, 0.3, 0.5)
+WAITED = (0.25, 0.5, 0.75, 1.0)
+
+
+@dataclass(frozen=True)
+class Rates:
+    """The fitted numbers: `products` by chip, and what is taken for chips without a published run."""
+
+    products: dict[str, float]
+    attention: float
+    hidden: float
+    waited: float
+
+    def of(self, chip: str) -> float:
+        """Returns the share of its peak that a chip reaches in products."""
+        return self.products.get(chip, fmean(self.products.values()))
+
+
+@dataclass(frozen=True)
+class Step:
+    """Seconds of a step by what they are spent on; `wire` is what of communication is not hidden."""
+
+    compute: float
+    update: float
+    wire: float
+
+    @property
+    def seconds(self) -> float:
+        """All of them."""
+        return self.compute + self.update + self.wire
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Rates fitted on all runs, and for each run the relative error of a fit that had not seen it.
+
+    `error` is what to expect of an estimate: the root mean square of the errors, those of the chip's own runs if that
+    is more; of a chip that no run is of, that of fits that had seen no run of the chip they were tried on.
+    """
+
+    rates: Rates
+    errors: dict[str, float]
+    error: float
+
+
+def estimate(done: Work, where: Slice, sizes: dict[str, int], rates: Rates) -> Step:
+    """Returns how long work takes on a slice whose mesh has these sizes."""
+    reached = rates.of(where.chip.name) * where.flops
+    compute = (done.product_flops + done.attention_flops / rates.attention) / reached
+    compute = max(compute, (done.hbm_bytes - done.update_bytes) / where.bandwidth)
+    meanwhile, waited = (wire_seconds(done, where, sizes, exposed=exposed) for exposed in (False, True))
+    wire = max(rates.hidden * meanwhile, meanwhile - compute) + rates.waited * waited
+    return Step(compute, done.update_bytes / where.bandwidth, wire)
+
+
+def wire_seconds(done: Work, where: Slice, sizes: dict[str, int], *, exposed: bool) -> float:
+    """Returns how long the links are busy with what is waited for, or with what is not."""
+    return sum(
+        t.bytes / axis_bandwidth(where, math.prod(sizes[axis] for axis in t.axis.split(" × ")))
+        for t in done.traffic
+        if t.exposed == exposed
+    )
+
+
+def fit(runs: Sequence[Published]) -> Rates:
+    """Returns the rates under which the estimates of these runs have the least squared relative error."""
+    shares = itertools.product(ATTENTION, HIDDEN, WAITED)
+    candidates = [Rates(_products(runs, *share), *share) for share in shares]
+    return min(candidates, key=lambda rates: sum(_error(run, rates) ** 2 for run in runs))
+
+
+def _products(runs: Sequence[Published], *shares: float) -> dict[str, float]:
+    """Returns for each chip the share of its peak that its runs reached, given what else took their time."""
+    found: dict[str, list[float]] = {}
+    for run in runs:
+        where = parse(run.topology)
+        ideal = estimate(_work(run), where, run.layout.mesh, Rates({where.chip.name: 1.0}, *shares))
+        rest = ideal.update + ideal.wire
+        found.setdefault(where.chip.name, []).append(ideal.compute / max(run.seconds - rest, ideal.compute))
+    return {chip: fmean(values) for chip, values in found.items()}
+
+
+@lru_cache(maxsize=64)
+def _work(run: Published) -> Work:
+    return work(run.job, run.layout)
+
+
+def _error(run: Published, rates: Rates) -> float:
+    """Returns by how much the estimate of a run is too long, as a share of what it took."""
+    found = estimate(_work(run), parse(run.topology), run.layout.mesh, rates)
+    return found.seconds / run.seconds - 1
+
+
+@lru_cache(maxsize=1)
+def _fits() -> tuple[Rates, dict[str, float], float]:
+    """Fits the rates on all runs, on all but each in turn, and on all but those of each chip."""
+    errors = {run.name: _error(run, fit([other for other in RUNS if other is not run])) for run in RUNS}
+    strange = []
+    for chip in {_chip(run) for run in RUNS}:
+        rates = fit([run for run in RUNS if _chip(run) != chip])
+        strange += [_error(run, rates) for run in RUNS if _chip(run) == chip]
+    return fit(RUNS), errors, _rms(strange)
+
+
+def _chip(run: Published) -> str:
+    return parse(run.topology).chip.name
+
+
+def _rms(errors: Sequence[float]) -> float:
+    return math.sqrt(fmean(error**2 for error in errors))
+
+
+def calibration(chip: str) -> Calibration:
+    """Returns the calibration of estimates for a chip."""
+    rates, errors, strange = _fits()
+    own = [error for run, error in zip(RUNS, errors.values(), strict=True) if _chip(run) == chip]
+    return Calibration(rates, errors, max(_rms(list(errors.values())), _rms(own)) if own else strange)

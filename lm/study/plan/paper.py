@@ -1,0 +1,197 @@
+"""Memory of a training step on each device, counted on paper.
+
+What is kept between steps is exact; what the forward pass keeps for the backward pass is what its trace keeps; what
+one layer, the head and the compiler need beside that are small whole numbers of arrays, found by looking at what is
+alive at the peak of programs compiled for TPUs.
+
+Dims: B batch, T time, D width, F feed-forward units, H query heads, K key/value heads, N head width, V vocabulary.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from functools import lru_cache
+
+from lm.model.config import Layer, ModelConfig
+from lm.model.mlp import MLPS
+from lm.model.widths import key_width, recurrent_width, value_width
+from lm.study.footprint import kept_of_a_row
+from lm.study.plan.layout import Job, Layout, Parameter, parameters
+
+FLOAT = 4  # bytes of a parameter, a moment and a gradient
+# Arrays of a layer's width that are alive at the peak of its backward pass: what it reads and normed, what stands
+# between its branches, and gradients of them; and outside the layers what entered them, what left them, and gradients.
+STREAMS, STREAMS_OUTSIDE = 6, 4
+# Of a gated feed-forward layer: both projections, their product, and its gradient; of one without gate, one less.
+UNITS = 4
+LANES = 128  # the kernel keeps the softmax's normaliser of every query once for each lane
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Bytes of a device by kind, at the moment when it holds most."""
+
+    kinds: dict[str, int]
+
+    @property
+    def total(self) -> int:
+        """All of them."""
+        return sum(self.kinds.values())
+
+
+def memory(job: Job, layout: Layout) -> Memory:
+    """Returns what a step takes of each device at its peak: in the layers, at the head, or when it ends."""
+    always = {**state(job, layout), "batch": 24 * job.rows // layout.batch_parts * _length(job, layout)}
+    moments = (_in_layers(job, layout), _at_head(job, layout), _at_end(job, layout))
+    peak = max(moments, key=lambda moment: sum(moment.values()))
+    return Memory({kind: int(size) for kind, size in {**always, **peak}.items() if size})
+
+
+def state(job: Job, layout: Layout) -> dict[str, int]:
+    """Returns the bytes of parameters and of the optimizer's moments."""
+    held = parameters(job.model)
+    second = [p for p in held if not (job.optimizer == "muon" and p.is_matrix and p.in_layers)]
+    moments = _bytes(held, layout, job.moment) + _bytes(second, layout)
+    return {"parameters": _bytes(held, layout), "optimizer": moments}
+
+
+def _bytes(held: Iterable[Parameter], layout: Layout, item: int = FLOAT) -> int:
+    return sum(item * parameter.count // parameter.parts(layout) for parameter in held)
+
+
+def _length(job: Job, layout: Layout) -> int:
+    return job.model.max_seq_len // layout.context
+
+
+def tokens(job: Job, layout: Layout) -> int:
+    """Returns how many tokens a device computes at a time."""
+    return job.rows // (layout.batch_parts * layout.microbatches) * _length(job, layout)
+
+
+def _stream(job: Job, layout: Layout) -> int:
+    """Returns the bytes of one array of the model's width."""
+    return tokens(job, layout) * job.model.d_model * job.item
+
+
+def _head(job: Job) -> list[Parameter]:
+    return [p for p in parameters(job.model) if p.names in (("head", "kernel"), ("head", "bias"))] or [
+        p for p in parameters(job.model) if p.names == ("embed", "table")
+    ]
+
+
+def _layers(job: Job) -> list[Parameter]:
+    return [p for p in parameters(job.model) if p.in_layers]
+
+
+def _shared(job: Job, layout: Layout) -> dict[str, int]:
+    """Returns what is alive from the end of the forward pass to that of the backward pass."""
+    copies = _bytes(_layers(job), layout, job.item) if job.item < FLOAT else 0
+    return {"saved activations": saved(job, layout), "compute copies": copies}
+
+
+def saved(job: Job, layout: Layout) -> int:
+    """Returns the bytes that the layers' forward pass keeps for the backward pass."""
+    local = _local(job.model, layout)
+    rows = job.rows // (layout.batch_parts * layout.microbatches)
+    share = _length(job, layout) / job.model.max_seq_len
+    return int(rows * share * _kept(replace(local, remat=layout.remat)) / layout.pipeline)
+
+
+def _local(model: ModelConfig, layout: Layout) -> ModelConfig:
+    """Returns the model that one device along `tensor` computes, as far as shapes go."""
+    t = layout.tensor
+    heads = {"n_heads": model.n_heads // t, "n_kv_heads": max(1, model.n_kv_heads // t)}
+    experts = replace(model.moe, d_ff=model.moe.d_ff // t, shared_d_ff=model.moe.shared_d_ff // t)
+    # What keeps no scores keeps what splash does, and can be traced without the hardware of others.
+    backend = "xla" if model.attention_backend == "xla" else "splash"
+    return replace(
+        model, **heads, d_ff=model.d_ff // t, vocab_size=64, moe=experts, attention_backend=backend, dropout=0.0
+    )
+
+
+@lru_cache(maxsize=256)
+def _kept(model: ModelConfig) -> int:
+    """Returns what two more periods of layers keep of a row, for all of the layers; the ends keep the rest."""
+    period = max(1, model.period)
+    count = (model.n_layers - model.n_lead) / period
+    short, long = (replace(model, n_layers=model.n_lead + n * period) for n in (2, 4))
+    each = (kept_of_a_row(long, model.max_seq_len) - kept_of_a_row(short, model.max_seq_len)) / 2
+    return int(each * (count + model.n_lead / period))
+
+
+def _in_layers(job: Job, layout: Layout) -> dict[str, int]:
+    """Returns what is alive while the backward pass is in a layer."""
+    late = {("embed", "table"), ("embed", "positions")} - ({("embed", "table")} if job.model.tie_embeddings else set())
+    gradients = _bytes((p for p in parameters(job.model) if p.names not in late), layout)
+    return {
+        **_shared(job, layout),
+        "gradients": gradients + _summed(job, layout),
+        "head": _bytes(_head(job), layout, job.item) if job.item < FLOAT else 0,
+        "one layer": max(_one_layer(job, layout, layer) for layer in job.model.layers)
+        + STREAMS_OUTSIDE * _stream(job, layout),
+        "gathered weights": _gathered(job, layout),
+    }
+
+
+def _summed(job: Job, layout: Layout) -> int:
+    """Returns the bytes of what micro-batches add up to, beside the gradients of one."""
+    return _bytes(parameters(job.model), layout) if layout.microbatches > 1 else 0
+
+
+def _one_layer(job: Job, layout: Layout, layer: Layer) -> int:
+    """Returns the bytes that one layer's backward pass needs."""
+    model, n, t = job.model, tokens(job, layout), layout.tensor
+    numbers = STREAMS * n * model.d_model
+    if layer.n_experts:
+        chosen = n * layout.expert * model.moe.top_k
+        widths = chosen * (model.moe.d_ff or model.d_ff) // t + n * model.moe.shared_d_ff // t
+        numbers += UNITS * widths + 2 * chosen * model.d_model
+    elif layer.mlp != "none":
+        numbers += (UNITS if MLPS[layer.mlp].gated else UNITS - 1) * n * model.d_ff // t
+    if not layer.attends:
+        return job.item * (numbers + UNITS * n * recurrent_width(model, layer.mixer) // t)
+    heads, kv_heads = model.n_heads // t, max(1, model.n_kv_heads // t)
+    keys, values = key_width(model, layer), value_width(model, layer)
+    numbers += n * (heads * (keys + values) + kv_heads * (keys + values))
+    return job.item * numbers + _scores(job, layout, heads)
+
+
+def _scores(job: Job, layout: Layout, heads: int) -> int:
+    """Returns the bytes of what attention makes of scores: all of them, or their normaliser alone."""
+    n, length = tokens(job, layout), job.model.max_seq_len
+    if job.model.attention_backend.startswith("splash"):
+        return FLOAT * n * heads * LANES
+    if job.model.attention_backend == "cudnn":
+        return FLOAT * n * heads
+    return 2 * FLOAT * n * heads * (length // layout.context if job.model.attention_backend == "ring" else length)
+
+
+def _gathered(job: Job, layout: Layout) -> int:
+    """Returns the bytes of a layer's matrices that the devices along `fsdp` have put together."""
+    if layout.fsdp == 1:
+        return 0
+    whole = sum(p.count / p.parts(layout, but=("fsdp",)) for p in _layers(job) if p.is_matrix)
+    last = sum(p.count / p.parts(layout, but=("fsdp",)) for p in _layers(job) if p.names[-2] == "down")
+    return int(job.item * (whole - last) * layout.pipeline / job.model.n_layers)
+
+
+def _at_head(job: Job, layout: Layout) -> dict[str, int]:
+    """Returns what is alive while the head's gradient is taken."""
+    head = _head(job)
+    whole = sum(p.count // p.parts(layout, but=("fsdp",)) for p in head)
+    logits = tokens(job, layout) // job.pieces * job.model.vocab_size // layout.tensor
+    split = layout.fsdp > 1
+    return {
+        **_shared(job, layout),
+        "gradients": _bytes(head, layout) + _summed(job, layout),
+        "head": _bytes(head, layout, job.item) + (whole * (job.item + FLOAT) if split else 0),
+        "logits": 2 * FLOAT * logits + STREAMS_OUTSIDE * _stream(job, layout),
+    }
+
+
+def _at_end(job: Job, layout: Layout) -> dict[str, int]:
+    """Returns what is alive when all gradients are there, the table's last of all."""
+    copies = _bytes(_layers(job), layout, job.item) if job.item < FLOAT else 0
+    gradients = _bytes(parameters(job.model), layout) + _summed(job, layout)
+    return {"gradients": gradients, "compute copies": copies, "one layer": STREAMS * _stream(job, layout)}
