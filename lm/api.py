@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import ArrayLike
 
+from lm.common import buckets
 from lm.common.checkpoint import Checkpoints
 from lm.common.errors import UserError
 from lm.data import tokenizer as tokenizers
@@ -128,19 +129,19 @@ def _logits(config: ModelConfig, params: Any, tokens_BT: jax.Array) -> jax.Array
 
 
 def load(run: str | Path, *, step: int | None = None, best: bool = False) -> Model:
-    """Loads a run directory's model: its newest checkpoint, or the one at `step`, or the best by validation loss.
+    """Loads the model of a run directory or address: its newest checkpoint, the one at `step`, or the best by val/loss.
 
     Raises:
         UserError: no run there, no such checkpoint, or one that does not verify.
     """
-    directory = Path(run)
-    config = runs.read_config(directory)
-    with Checkpoints(directory / runs.CHECKPOINTS) as checkpoints:
-        found, params, _ = checkpoints.restore_params(step, best=best)
-    return Model(
-        config=ModelConfig.from_dict(config["model"]),
-        tokenizer=tokenizers.load(directory / runs.TOKENIZER),
-        params=params,
-        step=found,
-        bos=config["data"]["bos"],
-    )
+    with buckets.at_hand(str(run)) as directory:
+        config = runs.read_config(directory)
+        with Checkpoints(runs.checkpoints(directory)) as checkpoints:
+            found, params, _ = checkpoints.restore_params(step, best=best)
+        return Model(
+            config=ModelConfig.from_dict(config["model"]),
+            tokenizer=tokenizers.load(directory / runs.TOKENIZER),
+            params=params,
+            step=found,
+            bos=config["data"]["bos"],
+        )

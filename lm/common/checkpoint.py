@@ -22,7 +22,7 @@ import jax
 import numpy as np
 import orbax.checkpoint as ocp
 
-from lm.common import cluster, integrity, storage
+from lm.common import buckets, cluster, integrity, storage
 from lm.common.errors import UserError
 
 _STATE, _RECORD, _RECORD_FILE = "state", "record", "metadata"  # the last is Orbax's name for a JSON item's file
@@ -55,7 +55,7 @@ class Checkpoints:
         async_save: bool = True,
     ) -> None:
         assert keep_last >= 1, "a run without its newest checkpoint cannot be resumed"
-        self.directory = directory.absolute()
+        self.directory = directory if buckets.is_bucket(directory) else directory.absolute()
         self._keep_last, self._keep_best = keep_last, keep_best
         self._best_metric, self._async = best_metric, async_save
         self._manager: ocp.CheckpointManager | None = None
@@ -72,7 +72,8 @@ class Checkpoints:
         """Returns the steps that are wholly on disk, oldest first."""
         if not self.directory.is_dir():
             return []
-        return sorted(int(path.name) for path in self.directory.iterdir() if path.name.isdecimal() and path.is_dir())
+        steps = (path for path in self.directory.iterdir() if path.name.isdecimal())
+        return sorted(int(path.name) for path in steps if storage.is_whole(path))
 
     def latest(self) -> int | None:
         """Returns the newest step on disk, or None."""

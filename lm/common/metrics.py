@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
-from lm.common import manifest
+from lm.common import buckets, manifest
 from lm.common.errors import UserError
 
 
@@ -48,6 +48,8 @@ class MetricWriter:
             self._sinks.append(_WeightsAndBiases(wandb, run or {}, path.parent))
         if tensorboard is not None:
             self._sinks.append(_TensorBoard(tensorboard, resume_step))
+        if buckets.origin(path.parent) is not None:
+            self._sinks.append(_Bucket(path.parent))  # last: it sends what the others wrote
         self.path = path
         path.parent.mkdir(parents=True, exist_ok=True)
         self._newest = max((line["step"] for line in read_metrics(path)), default=-1)
@@ -174,6 +176,20 @@ class _TensorBoard:
 
     def close(self) -> None:
         self._writer.close()
+
+
+class _Bucket:
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+
+    def write(self, step: int, values: Mapping[str, float]) -> None:
+        pass  # objects cannot be added to
+
+    def flush(self) -> None:
+        buckets.push(self._directory)
+
+    def close(self) -> None:
+        buckets.push(self._directory)
 
 
 class _WeightsAndBiases:

@@ -12,10 +12,12 @@ import numpy as np
 import orbax.checkpoint as ocp
 import tensorstore
 
+from lm.common import buckets
 from lm.common.integrity import DamagedError
 
 # How tensorstore puts into words that the machine refuses to store more; it raises ValueError for that.
 _REFUSALS = ("No space left", "File too large", "quota exceeded", "Read-only file system", "Permission denied")
+_WHOLE = "commit_success.txt"  # Orbax's last object of a checkpoint in a bucket
 _LATE_WRITE = "Event loop is closed"
 _BRIEF_CHARACTERS = 300
 
@@ -46,7 +48,7 @@ def open_array(path: Path, name: str, context: tensorstore.Context) -> tensorsto
     Raises:
         DamagedError: what is there is no array.
     """
-    base = {"driver": "file", "path": f"{path}/"}
+    base = tensorstore.KvStore.Spec(f"{path}/" if buckets.is_bucket(path) else f"file://{path}/").to_json()
     spec = {"driver": "zarr", "kvstore": {"driver": "ocdbt", "base": base, "path": f"{name}/"}}
     try:
         return tensorstore.open({**spec, "fill_missing_data_reads": False}, open=True, context=context).result()
@@ -78,8 +80,15 @@ def refusal(error: Exception) -> str:
     return next((words for words in _REFUSALS if isinstance(error, ValueError) and words in str(error)), "")
 
 
+def is_whole(step: Path) -> bool:
+    """Says whether a step's directory holds all of it: on a disk it was renamed, in a bucket a last object says so."""
+    return step.is_dir() and (not buckets.is_bucket(step) or (step / _WHOLE).exists())
+
+
 def remove_half_written(directory: Path) -> None:
     """Removes what a failed save left, to make room; what a writer still holds goes when next opened for writing."""
+    if buckets.is_bucket(directory):
+        return  # there is always room
     for leftover in directory.glob("*.orbax-checkpoint-tmp*"):
         shutil.rmtree(leftover, ignore_errors=True)
 

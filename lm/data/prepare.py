@@ -14,8 +14,8 @@ from typing import Any
 
 from ml_collections import ConfigDict, config_dict
 
+from lm.common import buckets, manifest
 from lm.common import config as configs
-from lm.common import manifest
 from lm.common.errors import UserError
 from lm.data import mixture
 from lm.data import tokenizer as tokenizers
@@ -88,7 +88,15 @@ def paths(data: Any) -> dict[str, str]:
 
 
 def is_shards(data: Any) -> bool:
-    """Says whether `data.path` is a directory that `lm shard` made."""
+    """Says whether `data.path` is a directory that `lm shard` made, here or in a bucket.
+
+    Raises:
+        UserError: it is in a bucket, and something else.
+    """
+    if buckets.is_bucket(data.path):
+        if buckets.stage_of(data.path) != "shard":
+            raise UserError(f"data.path={data.path}: not made by `lm shard`; of a bucket only shards are read")
+        return True
     path = Path(data.path) / manifest.NAME
     if not data.path or not path.is_file():
         return False
@@ -111,7 +119,7 @@ def weights(shards: Shards, data: Any, budget: int) -> dict[str, float]:
 
 def adopt(data: Any, tokenizer: Any, shards: Shards) -> list[str]:
     """Sets the keys of both sections to what finished shards were made with, in place, and returns those it changed."""
-    data.path = str(shards.directory.absolute())
+    data.path = shards.address
     made = {"data": shards.manifest.config, "tokenizer": manifest.read(shards.tokenizer_dir, "tokenizer").config}
     changed = []
     for name, section in (("data", data), ("tokenizer", tokenizer)):

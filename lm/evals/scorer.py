@@ -74,7 +74,7 @@ class _Reader:
 def _open(run: str) -> _Reader:
     directory = Path(run)
     config = runs.read_config(directory)
-    with Checkpoints(directory / runs.CHECKPOINTS) as checkpoints:
+    with Checkpoints(runs.checkpoints(directory)) as checkpoints:
         _, params, _ = checkpoints.restore_params()
     tokenizer = tokenizers.load(directory / runs.TOKENIZER)
     model = ModelConfig.from_dict(config["model"])

@@ -173,7 +173,7 @@ def _train(cfg: ConfigDict, task: Task, shards: Shards, output: Path) -> bool:
             Perplexity(
                 task.model,
                 shards,
-                tokenizers.load(output / runs.TOKENIZER).token_bytes(),
+                tokenizers.load(shards.tokenizer_dir).token_bytes(),
                 split="val",
                 batch_size=cfg.train.batch_size // cfg.train.microbatches,
                 max_tokens=cfg.train.eval_tokens,
@@ -181,7 +181,7 @@ def _train(cfg: ConfigDict, task: Task, shards: Shards, output: Path) -> bool:
             )
         )
     with Checkpoints(
-        output / runs.CHECKPOINTS, keep_last=cfg.train.keep_last, keep_best=cfg.train.keep_best
+        runs.checkpoints(output), keep_last=cfg.train.keep_last, keep_best=cfg.train.keep_best
     ) as checkpoints:
         console = Console(task.steps, quiet=not cluster.is_first())
         outlets = Outlets(checkpoints, evaluators, open_writer, console, output)

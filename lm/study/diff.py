@@ -124,7 +124,7 @@ def _trained(subject: Subject) -> bool:
 
 def _tensors(subject: Subject) -> dict[str, np.ndarray]:
     assert subject.directory is not None
-    with Checkpoints(subject.directory / runs.CHECKPOINTS) as checkpoints:
+    with Checkpoints(runs.checkpoints(subject.directory)) as checkpoints:
         _, params, _ = checkpoints.restore_params()
     return flat.flatten(subject.model, params)
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from ml_collections import ConfigDict
 
-from lm.common import manifest
+from lm.common import buckets, manifest
 from lm.common.errors import UserError
 from lm.common.metrics import read_metrics
 from lm.data import prepare
@@ -146,4 +146,6 @@ def _shards(directory: Path, config: Mapping[str, Any]) -> Path | None:
     if own.is_dir():
         return own if (own / manifest.NAME).is_file() else None
     data = ConfigDict(config["data"])  # its path may be of text, in a folder with a manifest.json of its own
-    return Path(data.path) if prepare.is_shards(data) else None
+    if not prepare.is_shards(data):
+        return None
+    return buckets.fetched(data.path) if buckets.is_bucket(data.path) else Path(data.path)

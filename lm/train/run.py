@@ -17,7 +17,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from lm.common import manifest
+from lm.common import buckets, manifest
 from lm.common.config import differences
 from lm.common.errors import UserError
 
@@ -107,10 +107,20 @@ def claim(directory: Path, config: Mapping[str, Any], facts: Mapping[str, Any]) 
     manifest.write_atomic(directory / CONFIG, json.dumps(config, indent=1) + "\n")
 
 
-def shards_directory(directory: Path) -> Path:
+def shards_directory(directory: Path) -> str:
     """Returns where a run's shards are: inside it where it made its own, else where its config says."""
     own = directory / SHARDS
-    return own if own.is_dir() else Path(read_config(directory)["data"]["path"])
+    return str(own) if own.is_dir() else read_config(directory)["data"]["path"]
+
+
+def checkpoints(directory: Path) -> Any:
+    """Returns where a run's checkpoints are: inside it, or in the bucket that it is a copy of.
+
+    Raises:
+        UserError: that bucket is of a kind that Orbax cannot write to.
+    """
+    origin = buckets.origin(directory)
+    return directory / CHECKPOINTS if origin is None else buckets.directly(origin) / CHECKPOINTS
 
 
 def finish(

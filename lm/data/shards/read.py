@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from lm.common import manifest
+from lm.common import buckets, manifest
 from lm.common.errors import UserError
 
 # Each open shard holds two file handles, and some systems allow a process no more than 256.
@@ -154,10 +154,16 @@ def _documents(ends: np.ndarray, offset_R: np.ndarray, length: int) -> np.ndarra
 
 
 class Shards:
-    """A finished shard directory; `Shards.open(directory)` checks that every file is there and whole."""
+    """A finished shard directory; `Shards.open(directory)` checks that every file is there and whole.
 
-    def __init__(self, directory: Path, made: manifest.Manifest) -> None:
+    Attributes:
+        directory: where the files are on this disk.
+        address: where they come from: the same, or one in a bucket.
+    """
+
+    def __init__(self, directory: Path, made: manifest.Manifest, address: str = "") -> None:
         self.directory, self.manifest = directory, made
+        self.address = address or str(directory.absolute())
         self.vocab_size: int = made.counts["vocab_size"]
         self._counts: dict[str, dict[str, dict[str, Any]]] = made.counts["splits"]
         self._sizes = {entry.name: entry.bytes for entry in made.files}
@@ -165,11 +171,14 @@ class Shards:
 
     @classmethod
     def open(cls, directory: str | Path) -> Shards:
-        """Opens a directory that `lm shard` finished.
+        """Opens a directory that `lm shard` finished; from a bucket it is fetched first, once.
 
         Raises:
             UserError: there is none, it was made by another stage, or one of its files is missing or truncated.
         """
+        if buckets.is_bucket(directory):
+            here = buckets.fetched(str(directory))
+            return cls(here, manifest.read(here, "shard"), str(directory))
         return cls(Path(directory), manifest.read(Path(directory), "shard"))
 
     @property
