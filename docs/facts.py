@@ -19,6 +19,7 @@ import curation_facts
 import jax
 import jax.numpy as jnp
 import numpy as np
+import scale_facts
 from run_view import WINDOW, Run
 
 import lm
@@ -197,7 +198,7 @@ def _records(run: Run) -> Fact:
         path = checkpoints.directory / str(step) / "record" / "metadata"
     leaves = json.loads(path.read_text(encoding="utf-8"))["leaves"]
     return [
-        [name, " × ".join(map(str, leaf["shape"])) or "scalar", leaf["dtype"], leaf["sha256"][:8] + "…"]
+        [name, " × ".join(map(str, leaf["shape"])) or "scalar", leaf["dtype"], leaf["bits"][:8] + "…"]
         for name, leaf in list(leaves.items())[:5]
     ]
 
@@ -306,5 +307,6 @@ FACTS: dict[str, Callable[[Run], Fact]] = {
     "questions.table": _questions,
     **curation_facts.FACTS,
     **architecture_facts.FACTS,
+    **scale_facts.FACTS,
     "commands": lambda run: [[f"lm {name}", line.split(": lm ")[0]] for name, line in cli.stages().items()],
 }
