@@ -12,6 +12,8 @@ from pathlib import Path
 from run_view import Run
 
 from lm.model import cost, presets
+from lm.study.plan import duration
+from lm.study.plan.published import RUNS
 
 TABLES = Path(__file__).parent / "tables"
 SHOWN = (
@@ -38,9 +40,20 @@ def _presets(run: Run) -> list[list[str]]:
     return rows
 
 
+def _published(run: Run) -> list[list[str]]:
+    errors = duration.calibration("").errors
+    return [
+        [each.name, each.topology, f"{each.seconds:.2f} s", f"{each.seconds * (1 + errors[each.name]):.2f} s",
+         f"{100 * errors[each.name]:+.0f} %"]
+        for each in RUNS
+    ]  # fmt: skip
+
+
 FACTS: dict[str, Callable[[Run], list[list[str]]]] = {
     "attention.backends": partial(_measured, "attention"),
     "hf.parity": partial(_measured, "hf_parity"),
     "hf.teeth": partial(_measured, "hf_teeth"),
+    "plan.published": _published,
+    "plan.slices": partial(_measured, "plan"),
     "presets": _presets,
 }

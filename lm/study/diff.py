@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from lm.common import buckets
 from lm.common import config as configs
 from lm.common.checkpoint import Checkpoints
 from lm.common.columns import columns
@@ -124,7 +125,7 @@ def _trained(subject: Subject) -> bool:
 
 def _tensors(subject: Subject) -> dict[str, np.ndarray]:
     assert subject.directory is not None
-    with Checkpoints(runs.checkpoints(subject.directory)) as checkpoints:
+    with Checkpoints(buckets.checkpoints(subject.directory)) as checkpoints:
         _, params, _ = checkpoints.restore_params()
     return flat.flatten(subject.model, params)
 

@@ -68,19 +68,23 @@ def activations(model: ModelConfig, seq_len: int, loss_chunk: int = 0) -> int:
     What the trace of the forward pass keeps for the backward pass, and beside it one layer of what is computed again
     where `remat` says so. The compiler shares and drops some of it: an estimate.
     """
-    kept = kept_of_a_row(model, seq_len, loss_chunk)
+    kept = _of_a_row(model, seq_len, loss_chunk)
     if model.remat == "none":
         return kept
-    return kept + (kept_of_a_row(replace(model, remat="none"), seq_len, loss_chunk) - kept) // model.n_layers
+    return kept + (_of_a_row(replace(model, remat="none"), seq_len, loss_chunk) - kept) // model.n_layers
 
 
-def kept_of_a_row(model: ModelConfig, seq_len: int, loss_chunk: int = 0) -> int:
-    """Returns the bytes that the forward pass keeps of one sequence for the backward pass, parameters left out."""
+def _of_a_row(model: ModelConfig, seq_len: int, loss_chunk: int) -> int:
     two, one = (_kept(replace(model, dropout=0.0), rows, seq_len, loss_chunk) for rows in (2, 1))
     return two - one  # copies of the parameters in the compute dtype are there once
 
 
 def _kept(model: ModelConfig, rows: int, seq_len: int, loss_chunk: int) -> int:
+    return sum(size(array) for array in kept(model, rows, seq_len, loss_chunk))
+
+
+def kept(model: ModelConfig, rows: int, seq_len: int, loss_chunk: int = 0) -> list[Any]:
+    """Returns shape and dtype of all that the trace of the forward pass keeps for the backward pass, but parameters."""
     places, flags = jax.ShapeDtypeStruct((rows, seq_len), jnp.int32), jax.ShapeDtypeStruct((rows, seq_len), jnp.float32)
     batch = {**dict.fromkeys(("tokens", "targets", "segments", "positions"), places), "loss_mask": flags}
 
@@ -89,5 +93,9 @@ def _kept(model: ModelConfig, rows: int, seq_len: int, loss_chunk: int) -> int:
 
     trace = jax.make_jaxpr(backward)(cost.parameter_shapes(model), batch).jaxpr
     known = set(trace.invars)
-    kept: list[Any] = [v.aval for v in {v for v in trace.outvars if isinstance(v, Var)} - known]
-    return sum(math.prod(array.shape) * array.dtype.itemsize for array in kept)
+    return [v.aval for v in {v for v in trace.outvars if isinstance(v, Var)} - known]
+
+
+def size(array: Any) -> int:
+    """Returns the bytes of an array of this shape and dtype."""
+    return math.prod(array.shape) * array.dtype.itemsize

@@ -14,10 +14,11 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from statistics import fmean
+from typing import NamedTuple
 
 from lm.study.plan.chips import Slice, axis_bandwidth, parse
 from lm.study.plan.published import RUNS, Published
@@ -70,23 +71,38 @@ class Calibration:
     error: float
 
 
-def estimate(done: Work, where: Slice, sizes: dict[str, int], rates: Rates) -> Step:
-    """Returns how long work takes on a slice whose mesh has these sizes."""
-    reached = rates.of(where.chip.name) * where.flops
-    compute = (done.product_flops + done.attention_flops / rates.attention) / reached
-    compute = max(compute, (done.hbm_bytes - done.update_bytes) / where.bandwidth)
-    meanwhile, waited = (wire_seconds(done, where, sizes, exposed=exposed) for exposed in (False, True))
-    wire = max(rates.hidden * meanwhile, meanwhile - compute) + rates.waited * waited
-    return Step(compute, done.update_bytes / where.bandwidth, wire)
+class Ideal(NamedTuple):
+    """Seconds that each part of a step would take alone, at the rates of the data sheet; `memory` while computing."""
+
+    products: float
+    attention: float
+    memory: float
+    update: float
+    meanwhile: float
+    waited: float
 
 
-def wire_seconds(done: Work, where: Slice, sizes: dict[str, int], *, exposed: bool) -> float:
-    """Returns how long the links are busy with what is waited for, or with what is not."""
-    return sum(
-        t.bytes / axis_bandwidth(where, math.prod(sizes[axis] for axis in t.axis.split(" × ")))
-        for t in done.traffic
-        if t.exposed == exposed
+def ideal(done: Work, where: Slice, sizes: Mapping[str, int]) -> Ideal:
+    """Returns how long the parts of work take on a slice whose mesh has these sizes."""
+    wire = {True: 0.0, False: 0.0}
+    for each in done.traffic:
+        devices = math.prod(sizes[axis] for axis in each.axis.split(" × "))
+        wire[each.exposed] += each.bytes / axis_bandwidth(where, devices)
+    memory, update = (size / where.bandwidth for size in (done.hbm_bytes - done.update_bytes, done.update_bytes))
+    return Ideal(
+        done.product_flops / where.flops, done.attention_flops / where.flops, memory, update, wire[False], wire[True]
     )
+
+
+def estimate(done: Work, where: Slice, sizes: Mapping[str, int], rates: Rates) -> Step:
+    """Returns how long work takes on a slice whose mesh has these sizes."""
+    return _stretched(ideal(done, where, sizes), rates.of(where.chip.name), rates)
+
+
+def _stretched(parts: Ideal, reached: float, rates: Rates) -> Step:
+    compute = max((parts.products + parts.attention / rates.attention) / reached, parts.memory)
+    wire = max(rates.hidden * parts.meanwhile, parts.meanwhile - compute) + rates.waited * parts.waited
+    return Step(compute, parts.update, wire)
 
 
 def fit(runs: Sequence[Published]) -> Rates:
@@ -100,22 +116,23 @@ def _products(runs: Sequence[Published], *shares: float) -> dict[str, float]:
     """Returns for each chip the share of its peak that its runs reached, given what else took their time."""
     found: dict[str, list[float]] = {}
     for run in runs:
-        where = parse(run.topology)
-        ideal = estimate(_work(run), where, run.layout.mesh, Rates({where.chip.name: 1.0}, *shares))
-        rest = ideal.update + ideal.wire
-        found.setdefault(where.chip.name, []).append(ideal.compute / max(run.seconds - rest, ideal.compute))
+        step = _stretched(_ideal(run), 1.0, Rates({}, *shares))
+        found.setdefault(_chip(run), []).append(step.compute / max(run.seconds - step.update - step.wire, step.compute))
     return {chip: fmean(values) for chip, values in found.items()}
 
 
 @lru_cache(maxsize=64)
-def _work(run: Published) -> Work:
-    return work(run.job, run.layout)
+def _ideal(run: Published) -> Ideal:
+    return ideal(work(run.job, run.layout), parse(run.topology), run.layout.mesh)
+
+
+def _chip(run: Published) -> str:
+    return run.topology.partition(":")[0]
 
 
 def _error(run: Published, rates: Rates) -> float:
     """Returns by how much the estimate of a run is too long, as a share of what it took."""
-    found = estimate(_work(run), parse(run.topology), run.layout.mesh, rates)
-    return found.seconds / run.seconds - 1
+    return _stretched(_ideal(run), rates.of(_chip(run)), rates).seconds / run.seconds - 1
 
 
 @lru_cache(maxsize=1)
@@ -127,10 +144,6 @@ def _fits() -> tuple[Rates, dict[str, float], float]:
         rates = fit([run for run in RUNS if _chip(run) != chip])
         strange += [_error(run, rates) for run in RUNS if _chip(run) == chip]
     return fit(RUNS), errors, _rms(strange)
-
-
-def _chip(run: Published) -> str:
-    return parse(run.topology).chip.name
 
 
 def _rms(errors: Sequence[float]) -> float:

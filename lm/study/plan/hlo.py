@@ -144,18 +144,15 @@ class Program:
         found: dict[tuple[str, tuple[str, ...], int, float], int] = {}
         for line, name, times in self:
             kind = line.opcode.removesuffix("-start")
-            if kind not in COLLECTIVES or line.opcode.endswith(_WAITS):
+            if kind not in COLLECTIVES:
                 continue
+            payload = _payload(line, kind)
             if kind == "all-reduce" and name.startswith("all-reduce-scatter"):
-                kind = "reduce-scatter"  # of which a TPU's program is an all-reduce that keeps a slice
-                payload = sum(_size(array) for array in line.arrays())
-            else:
-                payload = _payload(line, kind)
+                kind, payload = "reduce-scatter", payload / 2  # a TPU's is an all-reduce that keeps a slice
             group = _group(line.text, math.prod(mesh.values()))
-            if len(group) > 1:
-                axes = _axes(group, mesh)
-                received = _received(kind, payload, len(group), gathered=kind != "reduce-scatter" or "scatter" in name)
-                key = (kind, axes, len(group), received)
+            received = payload if kind == "collective-permute" else payload * (len(group) - 1) / len(group)
+            if received:
+                key = (kind, _axes(group, mesh), len(group), received)
                 found[key] = found.get(key, 0) + times
         return [Collective(*key, times) for key, times in found.items()]
 
@@ -163,7 +160,8 @@ class Program:
 def read(text: str) -> Program:
     """Reads a module's text."""
     computations: dict[str, tuple[Instruction, ...]] = {}
-    entry, name, lines = "", "", []
+    entry, name = "", ""
+    lines: list[Instruction] = []
     for line in text.splitlines():
         if head := _COMPUTATION.match(line):
             name, lines = head["name"], []
@@ -227,42 +225,29 @@ def _convolution(line: Instruction, left: Sequence[int], right: Sequence[int]) -
     """Counts a convolution, as which a TPU computes products; a padded or dilated window misses some of its places."""
     labels = re.search(r"dim_labels=(\w+)_(\w+)->(\w+)", line.text)
     assert labels is not None
-    (_, out), groups = line.arrays()[0], re.search(r"feature_group_count=(\d+)", line.text)
-    inner = right[labels[2].index("i")] * out[labels[3].index("b")] * out[labels[3].index("f")]
+    out = line.arrays()[0][1]
     window = dict(re.findall(r"(\w+)=([\dx_\-]+)", m[1])) if (m := re.search(r"window=\{([^}]*)\}", line.text)) else {}
-    spatial = sorted(int(label) for label in labels[3] if label.isdigit())
-    for at, number in enumerate(spatial):
-        taps, places = right[labels[2].index(str(number))], out[labels[3].index(str(number))]
+    total = right[labels[2].index("i")] * out[labels[3].index("b")] * out[labels[3].index("f")]
+    for at in range(sum(label.isdigit() for label in labels[3])):
+        taps, places = right[labels[2].index(str(at))], out[labels[3].index(str(at))]
         stride, dilation, base = (
             int(window[key].split("x")[at]) if key in window else 1 for key in ("stride", "rhs_dilate", "lhs_dilate")
         )
         low = int(window["pad"].split("x")[at].split("_")[0]) if "pad" in window else 0
-        length = (left[labels[1].index(str(number))] - 1) * base + 1
-        at_NK = np.arange(places)[:, None] * stride + np.arange(taps)[None, :] * dilation - low
-        inner *= int(np.sum((at_NK >= 0) & (at_NK < length) & (at_NK % base == 0)))
-    batch_groups = re.search(r"batch_group_count=(\d+)", line.text)
-    return 2.0 * inner / (int(batch_groups[1]) if batch_groups else 1) if groups is None else 2.0 * inner
+        length = (left[labels[1].index(str(at))] - 1) * base + 1
+        place_NK = np.arange(places)[:, None] * stride + np.arange(taps)[None, :] * dilation - low
+        total *= int(np.sum((place_NK >= 0) & (place_NK < length) & (place_NK % base == 0)))
+    return 2.0 * total
 
 
 def _payload(line: Instruction, kind: str) -> float:
-    """Returns the bytes that a collective makes on a device."""
-    sizes = [_size(array) for array in line.arrays() if array[0] != "u32" or array[1]]  # less a start's own counters
-    if (line.opcode.endswith("-start") and line.type.startswith("((")) or (
-        kind == "collective-permute" and len(sizes) > 1
-    ):
-        return sum(sizes) / 2 if kind in ("collective-permute", "all-to-all") else float(sum(sizes[len(sizes) // 2 :]))
-    if line.opcode.endswith("-start") and kind == "all-gather" and len(sizes) > 1:
-        return float(sum(sizes[len(sizes) // 2 :]))
-    return float(sum(sizes))
-
-
-def _received(kind: str, payload: float, n: int, *, gathered: bool) -> float:
-    """Returns the bytes a device of `n` takes in; the payload of a reduce-scatter may be what it makes or takes."""
-    if kind == "collective-permute":
-        return payload
-    if kind == "reduce-scatter" and not gathered:
-        return payload * (n - 1)
-    return payload * (n - 1) / n * (2 if kind == "all-reduce" else 1)
+    """Returns the bytes that a collective's group passes to each device, those of the device itself among them."""
+    sizes = [_size(array) for array in line.arrays() if array[1] or array[0] != "u32"]  # less a start's own counters
+    if line.opcode.endswith("-start") and kind in ("all-gather", "collective-permute") and len(sizes) > 1:
+        sizes = sizes[len(sizes) // 2 :]  # what it takes stands before what it makes
+    if kind == "reduce-scatter":
+        return float(sum(sizes) * len(_group(line.text, 1)))
+    return float(sum(sizes) * (2 if kind == "all-reduce" else 1))
 
 
 def _group(text: str, devices: int) -> list[int]:

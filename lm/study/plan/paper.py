@@ -12,11 +12,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from typing import Any
 
 from lm.model.config import Layer, ModelConfig
 from lm.model.mlp import MLPS
 from lm.model.widths import key_width, recurrent_width, value_width
-from lm.study.footprint import kept_of_a_row
+from lm.study import footprint
 from lm.study.plan.layout import Job, Layout, Parameter, parameters
 
 FLOAT = 4  # bytes of a parameter, a moment and a gradient
@@ -95,29 +96,37 @@ def saved(job: Job, layout: Layout) -> int:
     local = _local(job.model, layout)
     rows = job.rows // (layout.batch_parts * layout.microbatches)
     share = _length(job, layout) / job.model.max_seq_len
-    return int(rows * share * _kept(replace(local, remat=layout.remat)) / layout.pipeline)
+    return int(rows * share * _kept(local) / layout.pipeline)
 
 
 def _local(model: ModelConfig, layout: Layout) -> ModelConfig:
     """Returns the model that one device along `tensor` computes, as far as shapes go."""
     t = layout.tensor
-    heads = {"n_heads": model.n_heads // t, "n_kv_heads": max(1, model.n_kv_heads // t)}
-    experts = replace(model.moe, d_ff=model.moe.d_ff // t, shared_d_ff=model.moe.shared_d_ff // t)
-    # What keeps no scores keeps what splash does, and can be traced without the hardware of others.
-    backend = "xla" if model.attention_backend == "xla" else "splash"
-    return replace(
-        model, **heads, d_ff=model.d_ff // t, vocab_size=64, moe=experts, attention_backend=backend, dropout=0.0
-    )
+    changes: dict[str, Any] = {
+        "n_heads": model.n_heads // t,
+        "n_kv_heads": max(1, model.n_kv_heads // t),
+        "d_ff": model.d_ff // t,
+        "moe": replace(model.moe, d_ff=model.moe.d_ff // t, shared_d_ff=model.moe.shared_d_ff // t),
+        # What keeps no scores keeps what splash does, and can be traced without the hardware of others.
+        "attention_backend": "xla" if model.attention_backend == "xla" else "splash",
+        "vocab_size": 64,
+        "dropout": 0.0,
+        "remat": layout.remat,
+    }
+    return replace(model, **changes)
 
 
 @lru_cache(maxsize=256)
 def _kept(model: ModelConfig) -> int:
-    """Returns what two more periods of layers keep of a row, for all of the layers; the ends keep the rest."""
-    period = max(1, model.period)
-    count = (model.n_layers - model.n_lead) / period
-    short, long = (replace(model, n_layers=model.n_lead + n * period) for n in (2, 4))
-    each = (kept_of_a_row(long, model.max_seq_len) - kept_of_a_row(short, model.max_seq_len)) / 2
-    return int(each * (count + model.n_lead / period))
+    """Returns the bytes that all layers keep of a row: those of a few periods, which the loop over them stacks."""
+    periods = 3
+    few = replace(model, n_layers=model.n_lead + periods * model.period, scan_layers=True)
+
+    def stacked(rows: int) -> int:
+        return sum(footprint.size(a) for a in footprint.kept(few, rows, model.max_seq_len) if a.shape[:1] == (periods,))
+
+    each = (stacked(2) - stacked(1)) / periods  # copies of the parameters in the compute dtype are there once
+    return int(each * model.n_layers / model.period)
 
 
 def _in_layers(job: Job, layout: Layout) -> dict[str, int]:

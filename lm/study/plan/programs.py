@@ -6,16 +6,18 @@ Dims: B batch, T time.
 from __future__ import annotations
 
 import time
+from functools import partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jax.sharding import Mesh, NamedSharding
 
 from lm.common import mesh as meshes
 from lm.model import cache as caches
 from lm.model.config import ModelConfig
 from lm.model.decoder import Decoder
+from lm.model.roles import path_names
 from lm.train.optimizer import Optimizer
 from lm.train.parametrization import width_ratio
 from lm.train.schedule import make_schedule
@@ -83,33 +85,26 @@ def time_train(config: Any, model: ModelConfig, mesh: Mesh) -> float:
 
 
 def decode(config: Any, model: ModelConfig, mesh: Mesh) -> jax.stages.Lowered:
-    """Lowers one step of decoding: a token for a row on each device of the batch's, a full context before it."""
+    """Lowers a step of decoding: one token a device that a batch is split over, and a cache of a full context."""
     rows = meshes.batch_parts(mesh)
     params = abstract_state(model, _optimizer(config), mesh).params
-    cache = jax.tree.map(
-        lambda leaf: jax.ShapeDtypeStruct(
-            leaf.shape, leaf.dtype, sharding=NamedSharding(mesh, _cached(leaf.shape, rows))
-        ),
-        jax.eval_shape(lambda: caches.empty(model, rows, model.max_seq_len)),
-    )
-    places = batch(rows, 1, mesh)["tokens"]
-    token = jax.ShapeDtypeStruct((rows, 1), jnp.int32, sharding=NamedSharding(mesh, meshes.spec(("batch", None))))
-    del places
+    cache = jax.eval_shape(lambda: caches.empty(model, rows, model.max_seq_len))
+    cache = jax.tree_util.tree_map_with_path(partial(_cached, mesh), cache)
+    where = NamedSharding(mesh, meshes.spec(("batch", None)))
+    token = jax.ShapeDtypeStruct((rows, 1), jnp.int32, sharding=where)
 
     def step(params: Any, token_B1: jax.Array, position_B1: jax.Array, cache: caches.Cache) -> Any:
-        decoder = Decoder(model)
-        ones = jnp.ones_like(token_B1)
+        decoder, ones = Decoder(model), jnp.ones_like(token_B1)
         hidden = decoder.apply({"params": params}, token_B1, ones, position_B1, cache=cache, method=Decoder.hidden)
-        logits = decoder.apply({"params": params}, hidden.h_BTD, method=Decoder.unembed)
-        return logits[:, -1], hidden.cache
+        return decoder.apply({"params": params}, hidden.h_BTD, method=Decoder.unembed)[:, -1], hidden.cache
 
     return jax.jit(step, donate_argnums=3).lower(params, token, token, cache)
 
 
-def _cached(shape: tuple[int, ...], rows: int) -> PartitionSpec:
-    """Returns how a part of the cache is split: by rows, and where it has heads, by those."""
-    if len(shape) == 5 and shape[1] == rows:
-        return PartitionSpec(*meshes.spec((None, "batch", None, "kv_heads", None)))
-    if shape and shape[0] == rows:
-        return meshes.spec(("batch",))
-    return meshes.spec((None, "batch")) if len(shape) > 1 and shape[1] == rows else PartitionSpec()
+def _cached(mesh: Mesh, path: tuple[Any, ...], leaf: Any) -> jax.ShapeDtypeStruct:
+    """Returns a part of the cache where it lies: split by rows, and keys and values by heads."""
+    axes: tuple[str | None, ...] = ("batch", None)[: len(leaf.shape)]
+    if jax.tree_util.keystr(path).startswith(".layers"):
+        by_head = path_names(path)[-1] in ("k", "v") and len(leaf.shape) == 5
+        axes = (None, "batch", None, "kv_heads", None) if by_head else (None, "batch", *(None,) * (len(leaf.shape) - 2))
+    return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=NamedSharding(mesh, meshes.spec(axes)))

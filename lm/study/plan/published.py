@@ -16,7 +16,7 @@ from lm.study.plan.chips import parse
 from lm.study.plan.layout import Job, Layout
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Published:
     """One run.
 
@@ -48,8 +48,8 @@ def _llama(name: str, seq_len: int) -> ModelConfig:
 
 def _round(width: int, heads: int, units: int, layers: int) -> ModelConfig:
     """Returns one of MaxText's models of a round size: SwiGLU, multi-head, a head of its own."""
-    shape = {"d_model": width, "n_heads": heads, "n_kv_heads": heads, "d_ff": units, "n_layers": layers}
-    return replace(_llama("llama2-7b", 2048), **shape, head_width=128)
+    base = _llama("llama2-7b", 2048)
+    return replace(base, d_model=width, n_heads=heads, n_kv_heads=heads, head_width=128, d_ff=units, n_layers=layers)
 
 
 def _run(

@@ -158,7 +158,7 @@ def _traffic(job: Job, layout: Layout, n: float) -> list[Traffic]:
     each = model.n_layers / layout.pipeline
     again = layout.remat in ("block", "inputs")
     add("tensor", "all-reduce", 2 * stream * each * (4 + again), exposed=True)
-    add("tensor", "all-reduce", 2 * stream * 3, exposed=True)  # the table's rows, and gradients from the head
+    add("tensor", "all-reduce", 2 * stream * 2, exposed=True)  # of the table's rows, and of gradients from the head
     keys = 2 * n * model.n_kv_heads * model.head_width * item / layout.tensor
     add("context", "collective-permute", keys * each * layout.context * (3 + again), exposed=True)
     moe = sum(1 for layer in model.layers if layer.n_experts) / layout.pipeline
