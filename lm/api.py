@@ -136,7 +136,7 @@ def load(run: str | Path, *, step: int | None = None, best: bool = False) -> Mod
     """
     with buckets.at_hand(str(run)) as directory:
         config = runs.read_config(directory)
-        with Checkpoints(runs.checkpoints(directory)) as checkpoints:
+        with Checkpoints(buckets.checkpoints(directory)) as checkpoints:
             found, params, _ = checkpoints.restore_params(step, best=best)
         return Model(
             config=ModelConfig.from_dict(config["model"]),

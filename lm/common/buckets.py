@@ -2,36 +2,33 @@
 
 An object appears whole or not at all, cannot be added to and cannot be mapped into memory. So whoever works in a
 bucket works on a copy on disk, which is sent back: file by file, each when it has changed, the manifest last.
-Checkpoints alone are written where they belong by Orbax itself. Finished stages, such as shards, are fetched once and
-kept.
+Checkpoints alone are written where they belong by Orbax itself, which knows gs://; those of s3:// are copied as well,
+each sent once it is whole. Finished stages, such as shards, are fetched once and kept.
 """
 
 from __future__ import annotations
 
-import errno
 import json
 import os
-import random
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path, PurePosixPath
-from typing import Any, TypeVar
+from stat import S_ISREG
+from typing import Any
 
 from lm.common import manifest
 from lm.common.errors import UserError
-
-T = TypeVar("T")
+from lm.common.retry import retry
 
 SCHEMES = {"gs://": "gcs", "s3://": "s3"}  # and the extra that each needs
 CACHE = "LM_CACHE"  # the variable that says where fetched stages are kept, if not in the user's cache
-_LEFT = "checkpoints/"  # what Orbax reads and writes in the bucket itself
+CHECKPOINTS = "checkpoints"
+_SEAL = "record/metadata"  # what says that a checkpoint's other files are there
+_UNFINISHED = ".orbax-checkpoint-tmp"  # in the name of one that is being written
 _ORIGIN = ".bucket.json"  # in a copy: of what, and what of each file the bucket has
-_TRIES, _FIRST_SECONDS, _PASSING = 5, 2.0, (408, 429)
-# as s3fs says what a server said
-_PASSING_ERRORS = {errno.EIO, errno.EBUSY, errno.EAGAIN, errno.ETIMEDOUT, getattr(errno, "EREMOTEIO", errno.EIO)}
 
 
 def is_bucket(address: str | Path) -> bool:
@@ -39,56 +36,11 @@ def is_bucket(address: str | Path) -> bool:
     return str(address).startswith(tuple(SCHEMES))
 
 
-def may_pass(error: Exception) -> bool:
-    """Says whether what failed may succeed if it is tried again: what a server or the way to it is to blame for."""
-    code = getattr(error, "code", None)
-    if isinstance(code, int):
-        return code in _PASSING or code >= 500
-    if isinstance(error, OSError):
-        return isinstance(error, ConnectionError | TimeoutError) or error.errno in _PASSING_ERRORS
-    return type(error).__module__.partition(".")[0] in ("aiohttp", "asyncio")
-
-
-def retry(
-    work: Callable[[], T],
-    what: str,
-    *,
-    tries: int = _TRIES,
-    on: Callable[[Exception], bool] = may_pass,
-    wait: Callable[[float], None] = time.sleep,
-    chance: Callable[[], float] = random.random,
-) -> T:
-    """Does `work`, again if it fails in a way that may pass, after pauses that double, of which half is left to chance.
-
-    `what` is the address and what was to be done there, for the message.
-
-    Raises:
-        UserError: it failed for the last time, or in a way that no other try mends.
-    """
-    for attempt in range(tries):
-        try:
-            return work()
-        except Exception as error:
-            passing = on(error)
-            if not passing and not isinstance(error, OSError):
-                raise
-            if passing and attempt < tries - 1:
-                wait(_FIRST_SECONDS * 2**attempt * (0.5 + 0.5 * chance()))
-                continue
-            times = f" {tries} times, at last" if passing else ""
-            words = " ".join(str(error).split())[:200]
-            raise UserError(
-                f"{what}: failed{times} with {type(error).__name__} ({words}); what was done until then is kept, and "
-                "the same command continues"
-            ) from error
-    raise AssertionError("no tries")
-
-
 def connect(address: str) -> tuple[Any, str]:
     """Returns the file system of an address, and the path there.
 
     Raises:
-        UserError: its client is not installed, or there are no credentials.
+        UserError: its client is not installed.
     """
     import fsspec
 
@@ -99,20 +51,17 @@ def connect(address: str) -> tuple[Any, str]:
         raise UserError(f"{address}: needs a client; pip install 'lm[{SCHEMES[scheme]}]'") from error
 
 
-def directly(address: str) -> Any:
-    """Returns the path that Orbax takes for an address.
+def takes_orbax(address: str) -> bool:
+    """Says whether Orbax reads and writes checkpoints at an address itself, each host its own part."""
+    return address.startswith("gs://")
 
-    Raises:
-        UserError: Orbax cannot write there.
-    """
+
+def checkpoints(directory: Path) -> Any:
+    """Returns where the checkpoints of a run are, as Orbax takes it: inside, or in the bucket that it is a copy of."""
     from etils import epath
 
-    if not address.startswith("gs://"):
-        raise UserError(
-            f"{address}: Orbax writes checkpoints to gs:// and to disks; train in a directory and copy it there, or "
-            "name a mounted file system"
-        )
-    return epath.Path(address)
+    address = origin(directory)
+    return epath.Path(address) / CHECKPOINTS if address and takes_orbax(address) else directory / CHECKPOINTS
 
 
 def origin(directory: Path) -> str | None:
@@ -125,7 +74,8 @@ def origin(directory: Path) -> str | None:
 def at_hand(address: str) -> Iterator[Path]:
     """Yields the directory itself, or for an address in a bucket a copy, which is sent back at the end, come what may.
 
-    Of several processes each has a copy of its own, and the first sends. Checkpoints are not copied.
+    Of several processes each has a copy of its own, and the first sends. Checkpoints that Orbax writes there itself are
+    not copied.
 
     Raises:
         UserError: the bucket cannot be read, or at the end not be written.
@@ -146,10 +96,16 @@ def at_hand(address: str) -> Iterator[Path]:
                 print(f"{address}: {sent} files sent", file=sys.stderr)
 
 
+def turn(name: str) -> tuple[bool, bool, int, str]:
+    """Returns when a file is sent: what says of others that they are there goes behind them."""
+    return name.endswith(manifest.NAME), name.endswith(_SEAL), -name.count("/"), name
+
+
 def push(directory: Path) -> int:
     """Sends what has changed in a copy to its bucket, and returns how many files that was; else does nothing.
 
-    Manifests, which say that all is there, go last, and the outermost last of them.
+    What says that other files are there goes last: the records of checkpoints, and manifests, the outermost at the end.
+    Checkpoints that are gone here go there.
 
     Raises:
         UserError: the bucket cannot be written.
@@ -159,11 +115,17 @@ def push(directory: Path) -> int:
         return 0
     state = json.loads((directory / _ORIGIN).read_text(encoding="utf-8"))
     files, root = connect(address)
-    changed = [path for path in _files(directory) if state["files"].get(_name(directory, path)) != _version(path)]
-    for path in sorted(changed, key=lambda path: (path.name == manifest.NAME, -len(path.parts), path)):
-        name, version = _name(directory, path), _version(path)
-        retry(lambda path=path, name=name: files.put_file(str(path), f"{root}/{name}"), f"{address}/{name}")  # type: ignore[misc]
-        state["files"][name] = version
+    found = {_name(directory, path): _version(path) for path in _files(directory)}
+    versions = {name: version for name, version in found.items() if version}
+    changed = sorted((name for name in versions if state["files"].get(name) != versions[name]), key=turn)
+    for name in changed:
+        retry(partial(_send, files, directory / name, f"{root}/{name}"), f"{address}/{name}")
+        state["files"][name] = versions[name]
+        manifest.write_atomic(directory / _ORIGIN, json.dumps(state))
+    gone = {name for name in state["files"] if name.startswith(f"{CHECKPOINTS}/")} - versions.keys()
+    for name in sorted(gone, key=turn, reverse=True):
+        retry(partial(_remove, files, f"{root}/{name}"), f"{address}/{name}")
+        del state["files"][name]
         manifest.write_atomic(directory / _ORIGIN, json.dumps(state))
     return len(changed)
 
@@ -226,7 +188,7 @@ def _fetch(files: Any, source: str, target: Path, entry: manifest.FileEntry) -> 
     target.parent.mkdir(parents=True, exist_ok=True)
     part = target.with_name(f"{target.name}.{manifest.attempt_id()}.tmp")
     try:
-        retry(lambda: files.get_file(source, str(part)), source)
+        retry(partial(files.get_file, source, str(part)), source)
         if manifest.sha256_file(part) != entry.sha256:
             raise UserError(f"{source}: content differs from {manifest.NAME}; run the stage again")
         part.replace(target)
@@ -237,32 +199,54 @@ def _fetch(files: Any, source: str, target: Path, entry: manifest.FileEntry) -> 
 def _pull(address: str, directory: Path) -> None:
     files, root = connect(address)
 
-    def find() -> dict[str, Any]:
+    def find() -> list[str]:
         try:
-            return files.find(root, detail=True)
+            return [path.removeprefix(root).lstrip("/") for path in files.find(root)]
         except FileNotFoundError:
-            return {}
+            return []
 
-    found: dict[str, list[int]] = {}
-    for path in retry(find, address):
-        name = path.removeprefix(root).lstrip("/")
-        if name.startswith(_LEFT) or not name:
+    found: dict[str, list[int] | None] = {}
+    names = retry(find, address)
+    for name in names:
+        if not name or (name.startswith(f"{CHECKPOINTS}/") and not _is_whole(address, name, names)):
             continue
         target = directory / name
         target.parent.mkdir(parents=True, exist_ok=True)
-        retry(lambda path=path, target=target: files.get_file(path, str(target)), f"{address}/{name}")  # type: ignore[misc]
+        retry(partial(files.get_file, f"{root}/{name}", str(target)), f"{address}/{name}")
         found[name] = _version(target)
     manifest.write_atomic(directory / _ORIGIN, json.dumps({"address": address, "files": found}))
 
 
+def _is_whole(address: str, name: str, names: list[str]) -> bool:
+    """Says whether a checkpoint's file is to be copied: where Orbax does not read it there, and all of it was sent."""
+    return not takes_orbax(address) and "/".join([*name.split("/")[:2], _SEAL]) in names
+
+
+def _send(files: Any, path: Path, target: str) -> None:
+    try:
+        files.put_file(str(path), target)
+    except FileNotFoundError:
+        if path.exists():  # so it is the bucket that is missing; else a checkpoint was deleted just now
+            raise
+
+
+def _remove(files: Any, path: str) -> None:
+    with suppress(FileNotFoundError):
+        files.rm_file(path)
+
+
 def _files(directory: Path) -> list[Path]:
-    return [path for path in directory.rglob("*") if path.is_file() and path.name != _ORIGIN]
+    return [path for path in directory.rglob("*") if path.name != _ORIGIN and _UNFINISHED not in str(path)]
 
 
 def _name(directory: Path, path: Path) -> str:
     return path.relative_to(directory).as_posix()
 
 
-def _version(path: Path) -> list[int]:
-    stat = path.stat()
-    return [stat.st_size, stat.st_mtime_ns]
+def _version(path: Path) -> list[int] | None:
+    """Returns what tells a file from an earlier one of that name, or None if it is no file, or no more."""
+    try:
+        stat = path.stat()
+    except FileNotFoundError:
+        return None
+    return [stat.st_size, stat.st_mtime_ns] if S_ISREG(stat.st_mode) else None

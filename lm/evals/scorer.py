@@ -16,6 +16,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from lm.common import buckets
 from lm.common.checkpoint import Checkpoints
 from lm.data import tokenizer as tokenizers
 from lm.evals.perplexity import KEYS, batch_sums
@@ -74,7 +75,7 @@ class _Reader:
 def _open(run: str) -> _Reader:
     directory = Path(run)
     config = runs.read_config(directory)
-    with Checkpoints(runs.checkpoints(directory)) as checkpoints:
+    with Checkpoints(buckets.checkpoints(directory)) as checkpoints:
         _, params, _ = checkpoints.restore_params()
     tokenizer = tokenizers.load(directory / runs.TOKENIZER)
     model = ModelConfig.from_dict(config["model"])

@@ -57,6 +57,7 @@ def _run(cfg: ConfigDict, output: Path, watch: Stopwatch) -> None:
         _describe(cfg, output)
         return
     _check_samples(cfg)
+    _check_bucket(output)
     shards = cluster.in_turn(lambda: _shards(cfg, output, watch))
     setup.rehearse(cfg, output, shards.vocab_size)
     model, derived = setup.resolve(cfg, shards.vocab_size, output)
@@ -122,6 +123,21 @@ def _shards(cfg: ConfigDict, output: Path, watch: Stopwatch) -> Shards:
     return shards
 
 
+def _check_bucket(output: Path) -> None:
+    """Refuses several processes over a bucket that only a whole machine's checkpoints can be copied to."""
+    import jax
+
+    from lm.common import buckets
+    from lm.common.errors import UserError
+
+    address = buckets.origin(output)
+    if address and not buckets.takes_orbax(address) and jax.process_count() > 1:
+        raise UserError(
+            f"--workdir={address}: Orbax does not write there, so each of several processes would have a part of a "
+            "checkpoint only; choose a gs:// address, or a directory that all of them share"
+        )
+
+
 def _check_samples(cfg: ConfigDict) -> None:
     """Refuses sampling values that would only fail after training."""
     from lm.common.errors import UserError
@@ -145,7 +161,7 @@ def _check_prompts(cfg: ConfigDict, shards: Shards) -> None:
 
 def _train(cfg: ConfigDict, task: Task, shards: Shards, output: Path) -> bool:
     """Runs the loop, and says whether it came to the end."""
-    from lm.common import cluster
+    from lm.common import buckets, cluster
     from lm.common import config as configs
     from lm.common.checkpoint import Checkpoints
     from lm.common.metrics import MetricWriter, Unwritten, cut_back
@@ -181,7 +197,7 @@ def _train(cfg: ConfigDict, task: Task, shards: Shards, output: Path) -> bool:
             )
         )
     with Checkpoints(
-        runs.checkpoints(output), keep_last=cfg.train.keep_last, keep_best=cfg.train.keep_best
+        buckets.checkpoints(output), keep_last=cfg.train.keep_last, keep_best=cfg.train.keep_best
     ) as checkpoints:
         console = Console(task.steps, quiet=not cluster.is_first())
         outlets = Outlets(checkpoints, evaluators, open_writer, console, output)

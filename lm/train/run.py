@@ -17,13 +17,14 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from lm.common import buckets, manifest
+from lm.common import manifest
+from lm.common.buckets import CHECKPOINTS
 from lm.common.config import differences
 from lm.common.errors import UserError
 
 CONFIG, RUN, METRICS, SAMPLES = "config.json", "run.json", "metrics.jsonl", "samples.json"
 EVALUATION, REPORT = "eval.json", "report.html"
-TOKENIZER, SHARDS, CHECKPOINTS, TENSORBOARD = "tokenizer", "shards", "checkpoints", "tensorboard"
+TOKENIZER, SHARDS, TENSORBOARD = "tokenizer", "shards", "tensorboard"
 
 # What may change between a run and its continuation: it is how the run is watched and where it runs, not what it is.
 FREE_KEYS = (
@@ -111,16 +112,6 @@ def shards_directory(directory: Path) -> str:
     """Returns where a run's shards are: inside it where it made its own, else where its config says."""
     own = directory / SHARDS
     return str(own) if own.is_dir() else read_config(directory)["data"]["path"]
-
-
-def checkpoints(directory: Path) -> Any:
-    """Returns where a run's checkpoints are: inside it, or in the bucket that it is a copy of.
-
-    Raises:
-        UserError: that bucket is of a kind that Orbax cannot write to.
-    """
-    origin = buckets.origin(directory)
-    return directory / CHECKPOINTS if origin is None else buckets.directly(origin) / CHECKPOINTS
 
 
 def finish(

@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -51,58 +50,6 @@ def send(directory: Path, address: str) -> None:
                 target = copy / path.relative_to(directory)
                 target.parent.mkdir(parents=True, exist_ok=True)
                 target.write_bytes(path.read_bytes())
-
-
-def outcomes(*results: Any) -> Any:
-    """Returns a callable that gives or raises these, one a call."""
-    left = iter(results)
-
-    def work() -> Any:
-        result = next(left)
-        if isinstance(result, Exception):
-            raise result
-        return result
-
-    return work
-
-
-class HttpError(Exception):
-    def __init__(self, code: int) -> None:
-        super().__init__(f"status {code}")
-        self.code = code
-
-
-@pytest.mark.parametrize("error", [ConnectionResetError(), TimeoutError(), HttpError(503), HttpError(429)])
-def test_what_may_pass_is_tried_again_after_pauses_that_double(error: Exception) -> None:
-    waited: list[float] = []
-    found = buckets.retry(outcomes(error, error, error, "done"), "it", wait=waited.append, chance=lambda: 1.0)
-    assert found == "done"
-    assert waited == [2.0, 4.0, 8.0]
-
-
-def test_pauses_are_partly_left_to_chance() -> None:
-    waited: list[float] = []
-    work = outcomes(ConnectionError(), ConnectionError(), 1)
-    buckets.retry(work, "it", wait=waited.append, chance=iter([0.0, 0.5]).__next__)
-    assert waited == [1.0, 3.0]
-
-
-def test_the_last_failure_is_told_in_one_line() -> None:
-    work = outcomes(*[HttpError(503)] * 2, TimeoutError("slow\nserver"))
-    with pytest.raises(UserError) as caught:
-        buckets.retry(work, "gs://bucket/a", tries=3, wait=lambda _: None)
-    message = str(caught.value)
-    assert message.startswith("gs://bucket/a: failed 3 times, at last with TimeoutError (slow server)")
-    assert "the same command continues" in message
-
-
-def test_what_lasts_is_not_tried_again() -> None:
-    waited: list[float] = []
-    with pytest.raises(UserError, match=r"gs://bucket/a: failed with PermissionError \(no\)"):
-        buckets.retry(outcomes(PermissionError("no")), "gs://bucket/a", wait=waited.append)
-    with pytest.raises(ZeroDivisionError):  # a fault of ours
-        buckets.retry(outcomes(ZeroDivisionError()), "gs://bucket/a", wait=waited.append)
-    assert waited == []
 
 
 def test_a_directory_on_a_disk_is_itself(tmp_path: Path) -> None:
@@ -218,7 +165,7 @@ def test_half_a_stage_is_none(store: ObjectStore, tmp_path: Path) -> None:
         buckets.fetched(RUN)
 
 
-def test_orbax_s_limits_are_said_before_anything_is_done() -> None:
-    with pytest.raises(UserError, match="s3://bucket/run: Orbax writes checkpoints to gs:// and to disks"):
-        buckets.directly("s3://bucket/run")
-    assert str(buckets.directly("gs://bucket/run")) == "gs://bucket/run"
+def test_checkpoints_are_where_orbax_takes_them(store: ObjectStore, tmp_path: Path) -> None:
+    assert buckets.checkpoints(tmp_path) == tmp_path / "checkpoints"
+    with buckets.at_hand(RUN) as copy:
+        assert str(buckets.checkpoints(copy)) == f"{RUN}/checkpoints"

@@ -11,10 +11,13 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.request import Request, urlopen
 
 import pytest
 
 from benchmarks import jobs
+from lm.common import buckets
+from lm.common.checkpoint import Checkpoints
 from tests.common.object_store import ObjectStore, serving
 
 pytest.importorskip("gcsfs")
@@ -108,8 +111,9 @@ def test_a_bucket_that_fails_one_call_in_five_changes_nothing(
     shards, wanted = alone
     upload(store, shards, SHARDS)
     store.every = 5
-    jobs.run(SHARDS, RUN, KEYS)
+    jobs.run(SHARDS, RUN, KEYS | {"train.checkpoint_every": 0})  # clients' pauses add up
     assert store.failed > 20
+    assert steps(store) == [8]
     jobs.assert_same_training(download(store, RUN, tmp_path / "found"), wanted)
 
 
@@ -133,6 +137,47 @@ def test_a_run_killed_over_a_bucket_goes_on_from_what_is_whole_there(
     assert "resuming at step 3" in again[0]
     jobs.assert_same_training(download(store, RUN, tmp_path / "found"), wanted)
     assert steps(store) == [6, 8]
+
+
+@pytest.fixture
+def s3(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[str]:
+    """The address of a bucket of a server that stands in for Amazon's."""
+    server = pytest.importorskip("moto.server").ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    urlopen(Request(f"http://{host}:{port}/moto-api/reset", method="POST"))
+    urlopen(Request(f"http://{host}:{port}/bucket", method="PUT"))
+    variables = {"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b", "AWS_DEFAULT_REGION": "us-east-1"}
+    for name, value in (variables | {"AWS_ENDPOINT_URL": f"http://{host}:{port}"}).items():
+        monkeypatch.setenv(name, value)
+    yield "s3://bucket/runs/mine"
+    server.stop()
+
+
+@pytest.mark.slow
+def test_a_run_killed_over_s3_goes_on_from_what_was_sent(alone: tuple[Path, Path], s3: str, tmp_path: Path) -> None:
+    shards, wanted = alone
+    (process,) = jobs.start(shards, s3, KEYS)
+    files, root = buckets.connect(s3)
+    deadline = time.monotonic() + jobs.WAIT_SECONDS
+    while not files.exists(f"{root}/checkpoints/3/record/metadata"):  # sent before the next one is written
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    assert "resuming at step 3" in jobs.run(shards, s3, KEYS)[0]
+    assert "finished already" in jobs.run(shards, s3, KEYS)[0]
+    with buckets.at_hand(s3) as found:
+        jobs.assert_same_training(found, wanted)
+        assert Checkpoints(buckets.checkpoints(found)).steps() == [6, 8]
+
+
+@pytest.mark.slow
+def test_several_processes_over_s3_are_refused(alone: tuple[Path, Path], s3: str) -> None:
+    processes = jobs.start(alone[0], s3, KEYS, processes=2, devices=2)
+    outputs = [process.communicate(timeout=jobs.WAIT_SECONDS)[0] for process in processes]
+    assert [process.returncode for process in processes] == [2, 2], outputs
+    assert all(f"lm pretrain: --workdir={s3}: Orbax does not write there" in output for output in outputs)
 
 
 def test_a_bucket_that_refuses_is_one_line_and_nothing_is_lost(
