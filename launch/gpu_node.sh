@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # One machine with several GPUs, from AWS (p4d, p5, …) or anywhere else: one process drives them all.
 #
-#   CONFIG=configs/pretrain/preset.py:llama3-8b WORKDIR=runs/mine launch/gpu_node.sh --config.data.path=data/shards
+#   CONFIG=configs/pretrain/llama3_8b.py WORKDIR=runs/mine launch/gpu_node.sh --config.data.path=data/shards
 #
 # Several machines without Slurm: start it on each, with JAX_COORDINATOR_ADDRESS=HOST:PORT of the first,
 # JAX_NUM_PROCESSES, and JAX_PROCESS_ID counted from 0.

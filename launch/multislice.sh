@@ -2,7 +2,7 @@
 # Several TPU slices as one machine: waits in the queue for them, installs lm on every host of all, and runs the same
 # command on each. Between slices the network is slow; `lm` puts the mesh axis that speaks least across it.
 #
-#   PROJECT=mine ZONE=us-east5-b ACCELERATOR=v6e-256 SLICES=2 CONFIG=configs/pretrain/preset.py:llama3-8b \
+#   PROJECT=mine ZONE=us-east5-b ACCELERATOR=v6e-256 SLICES=2 CONFIG=configs/pretrain/llama3_8b.py \
 #     WORKDIR=gs://bucket/run launch/multislice.sh --config.data.path=gs://bucket/shards
 set -euo pipefail
 

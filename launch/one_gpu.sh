@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
 # A single GPU of this machine, such as a card of 24 GB.
 #
-#   CONFIG=configs/pretrain/dial.py:12 WORKDIR=runs/mine launch/one_gpu.sh --config.data.path=my_text
+#   CONFIG=configs/pretrain/gpu_24gb.py WORKDIR=runs/mine launch/one_gpu.sh --config.data.path=my_text
 set -euo pipefail
 
-: "${CONFIG:?the config of the run, such as configs/pretrain/dial.py:12}"
+: "${CONFIG:?the config of the run, such as configs/pretrain/gpu_24gb.py}"
 : "${WORKDIR:?where the run is written, such as runs/mine}"
 GPU=${GPU:-0}               # which one, as nvidia-smi numbers them
 MEMORY=${MEMORY:-0.92}      # the share of its memory that JAX takes; the rest is the desktop's

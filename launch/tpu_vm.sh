@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # One TPU slice: makes it if it is not there, installs lm on every host, and runs the same command on all of them.
 #
-#   PROJECT=mine ZONE=us-east5-b ACCELERATOR=v6e-16 CONFIG=configs/pretrain/preset.py:llama3-8b \
+#   PROJECT=mine ZONE=us-east5-b ACCELERATOR=v6e-16 CONFIG=configs/pretrain/llama3_8b.py \
 #     WORKDIR=gs://bucket/run launch/tpu_vm.sh --config.data.path=gs://bucket/shards
 set -euo pipefail
 

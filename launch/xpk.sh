@@ -2,7 +2,7 @@
 # TPU slices of a GKE cluster, through XPK (pip install xpk): queues one workload whose every host runs the same command.
 #
 #   PROJECT=mine ZONE=us-east5-b CLUSTER=pod ACCELERATOR=v6e-256 IMAGE=us-docker.pkg.dev/mine/lm/lm:1 \
-#     CONFIG=configs/pretrain/preset.py:llama3-8b WORKDIR=gs://bucket/run \
+#     CONFIG=configs/pretrain/llama3_8b.py WORKDIR=gs://bucket/run \
 #     launch/xpk.sh --config.data.path=gs://bucket/shards
 set -euo pipefail
 

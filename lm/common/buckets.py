@@ -36,6 +36,17 @@ def is_bucket(address: str | Path) -> bool:
     return str(address).startswith(tuple(SCHEMES))
 
 
+def refuse(path: Path, flag: str) -> None:
+    """Refuses what would become a folder called `gs:` on this disk.
+
+    Raises:
+        UserError: the path was an address in a bucket, which the flag does not take.
+    """
+    if path.parts[:1] and f"{path.parts[0]}//" in SCHEMES:
+        address = f"{path.parts[0]}//{'/'.join(path.parts[1:])}"
+        raise UserError(f"{flag}={address}: only --workdir and --run may be in a bucket; name a directory")
+
+
 def connect(address: str) -> tuple[Any, str]:
     """Returns the file system of an address, and the path there.
 

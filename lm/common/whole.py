@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from lm.common import buckets
 from lm.common.errors import UserError
 from lm.common.manifest import attempt_id
 
@@ -20,6 +21,7 @@ def whole_directory(path: Path, flag: str) -> Iterator[Path]:
     Raises:
         UserError: something is there already.
     """
+    buckets.refuse(path, flag)
     if path.exists() and not (path.is_dir() and not any(path.iterdir())):
         what = "holds files" if path.is_dir() else "is a file"
         raise UserError(f"{flag}={path}: {what} already; name a new or an empty directory")
@@ -42,6 +44,7 @@ def whole_file(path: Path, flag: str) -> Iterator[Path]:
     Raises:
         UserError: something is there already.
     """
+    buckets.refuse(path, flag)
     if path.exists():
         raise UserError(f"{flag}={path}: is there already; name a new file")
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from lm.common import buckets
 from lm.common.errors import UserError
 
 
@@ -19,6 +20,7 @@ def required_workdir(workdir: Path | None) -> Path:
     """
     if workdir is None:
         raise UserError("--workdir: not given; name the directory to write to, such as --workdir=runs/mine")
+    buckets.refuse(workdir, "output")
     if workdir.exists() and not workdir.is_dir():
         raise UserError(f"--workdir={workdir}: is a file; name a directory")
     return workdir

@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 from ml_collections import ConfigDict
 
+from lm.common import buckets
 from lm.common import config as configs
 from lm.common.checkpoint import Checkpoints
 from lm.model.config import ModelConfig
@@ -40,7 +41,7 @@ def write_run(
         inputs: fingerprints of what was imported, for the manifest.
         origin: what `run.json` is to tell of where the model is from.
     """
-    with Checkpoints(directory / run.CHECKPOINTS, async_save=False) as checkpoints:
+    with Checkpoints(buckets.checkpoints(directory), async_save=False) as checkpoints:
         checkpoints.save(0, {"params": jax.tree.map(jnp.asarray, params)}, {})
     told = {
         **setup.model_facts(model),

