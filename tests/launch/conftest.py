@@ -37,7 +37,7 @@ done
 case "$*" in
   *" describe "*)
     [[ -e $CALLS/made ]] || exit 1
-    [[ -e $CALLS/looked ]] && echo ACTIVE || echo PROVISIONING
+    [[ -e $CALLS/looked ]] && echo "${STATE:-ACTIVE}" || echo PROVISIONING
     touch "$CALLS/looked" ;;
   *" create "*) touch "$CALLS/made" ;;
   *" scp "*) [[ $worker == all ]] && for host in "$HOSTS"/*; do cp "$5" "$host/${6#*:}"; done ;;

@@ -95,6 +95,15 @@ def test_every_host_of_every_slice_runs_the_command(place: Any) -> None:
     assert done.stdout.startswith("waiting for 2 × v6e-16: PROVISIONING\n")
 
 
+@pytest.mark.parametrize("state", ["FAILED", "SUSPENDED"])
+def test_slices_that_were_lost_are_not_waited_for(place: Any, state: str) -> None:
+    done = place.run("multislice.sh", variables=GIVEN | {"POLL_SECONDS": "0", "STATE": state}, hosts=1)
+    assert done.returncode == 1
+    assert "NAME=lm is lost" in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert place.calls("lm") == []
+
+
 def test_xpk_is_handed_the_command(place: Any) -> None:
     done = place.run("xpk.sh", *EXTRA, variables=GIVEN)
     assert done.returncode == 0, done.stderr
