@@ -19,13 +19,16 @@ CASES = (
     ("configs/pretrain/llama3_8b.py", "v6e:16x16"),
     ("configs/pretrain/llama3_70b.py", "v5p:8x16x16"),
 )
+LIMIT_SECONDS = 480.0
 HEAD = ("config", "slice", "layout", "paper", "compiler", "step", "MFU", "all in")
 
 
 def row(config: str, topology: str) -> tuple[str, ...]:
     """Plans one case and returns its row."""
     started = time.monotonic()
-    plan = planner.make(config, topology, planner.Options(search=True), lambda line: print(line, file=sys.stderr))
+    plan = planner.make(
+        config, topology, planner.Options(search=True, limit=LIMIT_SECONDS), lambda line: print(line, file=sys.stderr)
+    )
     took = time.monotonic() - started
     assert plan.compiled is not None
     paper, compiler = plan.chosen.memory.total, report.peak(plan.compiled)

@@ -26,6 +26,7 @@ def defaults() -> ConfigDict:
             "set": {},  # keys of its config to set otherwise, such as --set.mesh.fsdp=8
             "search": False,  # for the best mesh, remat and micro-batches, whatever the config says of them
             "compile": config_dict.placeholder(int),  # layouts to compile, at most; unset: 1, or 3 in a search; 0: none
+            "limit_seconds": 480.0,  # no further layout is compiled if it would end later
             "decode": False,  # compile a step of decoding as well
             "price": config_dict.placeholder(float),  # US dollars of a chip for an hour; unset: the list price, if any
             "json": "",  # a file to write it all to as well
@@ -51,7 +52,9 @@ def run(cfg: ConfigDict, workdir: Path | None) -> None:
         raise UserError("--topology: not given; name a slice, such as v5p:4x4x4, or this machine: cpu, gpu")
     if min(cfg.compile or 0, cfg.price or 0) < 0:
         raise UserError(f"--compile={cfg.compile}, --price={cfg.price}: give numbers that are not negative")
-    options = planner.Options(cfg.search, cfg.compile, cfg.decode, cfg.price, dict(configs.flatten(cfg.set)))
+    options = planner.Options(
+        cfg.search, cfg.compile, cfg.limit_seconds, cfg.decode, cfg.price, dict(configs.flatten(cfg.set))
+    )
     plan = planner.make(str(name), cfg.topology, options, lambda line: print(line, file=sys.stderr, flush=True))
     print(report.text(plan))
     if cfg.json:

@@ -21,11 +21,12 @@ from lm.study import footprint
 from lm.study.plan.layout import Job, Layout, Parameter, parameters
 
 FLOAT = 4  # bytes of a parameter, a moment and a gradient
-# Arrays of a layer's width that are alive at the peak of its backward pass: what it reads and normed, what stands
-# between its branches, and gradients of them; and outside the layers what entered them, what left them, and gradients.
-STREAMS, STREAMS_OUTSIDE = 6, 4
+# Arrays of the model's width that are alive at the peak of a layer's backward pass, those outside the layers included:
+# what entered the model, what enters the layer, what stands between its branches, and gradients.
+STREAMS = 5
 # Of a gated feed-forward layer: both projections, their product, and its gradient; of one without gate, one less.
 UNITS = 4
+HEAD_STREAMS = 3  # what the head reads, in pieces, and its gradient
 LANES = 128  # the kernel keeps the softmax's normaliser of every query once for each lane
 
 
@@ -102,13 +103,15 @@ def saved(job: Job, layout: Layout) -> int:
 def _local(model: ModelConfig, layout: Layout) -> ModelConfig:
     """Returns the model that one device along `tensor` computes, as far as shapes go."""
     t = layout.tensor
+    # What keeps no scores keeps what splash does, and can be traced without the hardware of others.
+    whole = model.attention_backend == "xla" or any(layer.position == "alibi" for layer in model.layers)
     changes: dict[str, Any] = {
         "n_heads": model.n_heads // t,
         "n_kv_heads": max(1, model.n_kv_heads // t),
         "d_ff": model.d_ff // t,
         "moe": replace(model.moe, d_ff=model.moe.d_ff // t, shared_d_ff=model.moe.shared_d_ff // t),
-        # What keeps no scores keeps what splash does, and can be traced without the hardware of others.
-        "attention_backend": "xla" if model.attention_backend == "xla" else "splash",
+        "attention_backend": "xla" if whole else "splash",
+        "dtype": "float32" if model.dtype == "float32" else "bfloat16",
         "vocab_size": 64,
         "dropout": 0.0,
         "remat": layout.remat,
@@ -137,8 +140,7 @@ def _in_layers(job: Job, layout: Layout) -> dict[str, int]:
         **_shared(job, layout),
         "gradients": gradients + _summed(job, layout),
         "head": _bytes(_head(job), layout, job.item) if job.item < FLOAT else 0,
-        "one layer": max(_one_layer(job, layout, layer) for layer in job.model.layers)
-        + STREAMS_OUTSIDE * _stream(job, layout),
+        "one layer": max(_one_layer(job, layout, layer) for layer in job.model.layers),
         "gathered weights": _gathered(job, layout),
     }
 
@@ -186,16 +188,16 @@ def _gathered(job: Job, layout: Layout) -> int:
 
 
 def _at_head(job: Job, layout: Layout) -> dict[str, int]:
-    """Returns what is alive while the head's gradient is taken."""
+    """Returns what is alive while the head's gradient is taken: logits and theirs, then the whole gradient."""
     head = _head(job)
-    whole = sum(p.count // p.parts(layout, but=("fsdp",)) for p in head)
+    whole = sum(p.count // p.parts(layout, but=("fsdp",)) for p in head) if layout.fsdp > 1 else 0
     logits = tokens(job, layout) // job.pieces * job.model.vocab_size // layout.tensor
-    split = layout.fsdp > 1
     return {
         **_shared(job, layout),
         "gradients": _bytes(head, layout) + _summed(job, layout),
-        "head": _bytes(head, layout, job.item) + (whole * (job.item + FLOAT) if split else 0),
-        "logits": 2 * FLOAT * logits + STREAMS_OUTSIDE * _stream(job, layout),
+        "head": _bytes(head, layout, job.item) + whole * job.item,
+        "logits": logits * job.item + FLOAT * max(logits, whole),
+        "one layer": HEAD_STREAMS * _stream(job, layout),
     }
 
 

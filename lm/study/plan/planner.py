@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -29,6 +31,7 @@ class Options:
     Attributes:
         search: over meshes, remat and micro-batches, whatever the config says of them.
         compile: how many layouts are compiled at most; None for one, or three in a search.
+        limit: seconds after which no further layout is compiled.
         decode: compile a step of decoding too.
         price: US dollars of a chip for an hour; None for the list's.
         changes: keys of the config to set otherwise, by dotted name.
@@ -36,6 +39,7 @@ class Options:
 
     search: bool = False
     compile: int | None = None
+    limit: float = math.inf
     decode: bool = False
     price: float | None = None
     changes: Mapping[str, Any] = field(default_factory=dict)
@@ -48,24 +52,25 @@ def make(name: str, topology: str, options: Options, tell: Callable[[str], None]
         UserError: as `subject.find`, `chips.parse` and `compile.check`; a layout that cannot be had; nothing fits.
     """
     where = local.here(topology) if topology in LOCAL else parse(topology)
+    wanted = options.compile if options.compile is not None else (3 if options.search else 1)
+    wanted = wanted if where.chip.is_tpu or topology in LOCAL else 0  # others' compilers are not here
+    if wanted:
+        compiler.check(topology)
     found = _subject(name, where, options)
     job, layout = of_config(found.config, found.model, dict(found.mesh.shape))
     calibration = duration.calibration(where.chip.name)
-    free = options.search or all(size is None for size in found.config.mesh.values())
-    if free:
+    looked = Search()
+    if options.search or all(size is None for size in found.config.mesh.values()):
         tell(f"looking at layouts of {where.devices} devices on paper")
         held: dict[str, Any] = {"remats": [layout.remat], "microbatches": layout.microbatches}
         looked = search.search(job, where, calibration.rates, **({} if options.search else held))
         if not looked.found:
             raise UserError(_nothing_fits(name, where, looked))
-        ranked = looked.by_mesh
-    else:
-        if why := misfit(job, layout):
-            raise UserError(f"{name}: {why}; choose other sizes, or give --search to have them chosen")
-        looked, ranked = Search(), [search.consider(job, layout, where, calibration.rates)]
-    wanted = options.compile if options.compile is not None else (3 if options.search else 1)
-    wanted = wanted if where.chip.is_tpu or topology in LOCAL else 0  # others' compilers are not here
-    compiled = _compile(found.config, topology, ranked, wanted, where, calibration, tell) if wanted else []
+    elif why := misfit(job, layout):
+        raise UserError(f"{name}: {why}; choose other sizes, or give --search to have them chosen")
+    ranked = looked.by_mesh or [search.consider(job, layout, where, calibration.rates)]
+    ends = time.monotonic() + options.limit
+    compiled = _compile(found.config, topology, ranked, wanted, where, calibration, ends, tell) if wanted else []
     best, program, step = _choose(name, where, ranked, compiled)
     reasons = search.reasons(looked, best, where) if len(looked.found) > 1 else []
     decode = None
@@ -107,12 +112,15 @@ def _compile(
     wanted: int,
     where: Slice,
     calibration: Calibration,
+    ends: float,
     tell: Callable[[str], None],
 ) -> list[Result]:
-    """Compiles candidates in turn until so many fit, or twice as many were tried."""
+    """Compiles candidates in turn until so many fit, or twice as many were tried, or another would end too late."""
     done: list[Result] = []
     for candidate in ranked[: 2 * wanted]:
-        if sum(not program.too_large for _, program, _ in done) == wanted:
+        fitting = sum(not program.too_large for _, program, _ in done)
+        late = bool(fitting) and time.monotonic() + done[-1][1].seconds > ends
+        if fitting == wanted or late:
             break
         tell(f"compiling for {topology}: {candidate.layout}")
         timed = topology in LOCAL and local.is_cheap(candidate, where)
