@@ -37,7 +37,11 @@ def defaults() -> ConfigDict:
 def run(cfg: ConfigDict, workdir: Path | None) -> None:
     """Prints the plan."""
     import json
+    import os
     import sys
+
+    if cfg.topology not in ("cpu", "gpu"):
+        os.environ["JAX_PLATFORMS"] = "cpu"  # libtpu serves one process, and that is to be the one that compiles
 
     from lm.common import config as configs
     from lm.common import manifest

@@ -62,8 +62,9 @@ class Step:
 class Calibration:
     """Rates fitted on all runs, and for each run the relative error of a fit that had not seen it.
 
-    `error` is what to expect of an estimate: the root mean square of the errors, those of the chip's own runs if that
-    is more; of a chip that no run is of, that of fits that had seen no run of the chip they were tried on.
+    `error` is what to expect of an estimate: the root mean square of the errors for chips of which there are several
+    runs, or for the chip's own if that is more; where no run is of the chip, that of fits that had seen no run of the
+    chip they were tried on.
     """
 
     rates: Rates
@@ -153,5 +154,9 @@ def _rms(errors: Sequence[float]) -> float:
 def calibration(chip: str) -> Calibration:
     """Returns the calibration of estimates for a chip."""
     rates, errors, strange = _fits()
-    own = [error for run, error in zip(RUNS, errors.values(), strict=True) if _chip(run) == chip]
-    return Calibration(rates, errors, max(_rms(list(errors.values())), _rms(own)) if own else strange)
+    of_chip: dict[str, list[float]] = {}
+    for run in RUNS:
+        of_chip.setdefault(_chip(run), []).append(errors[run.name])
+    several = [error for own in of_chip.values() if len(own) > 1 for error in own]  # else the rest say nothing of it
+    own = of_chip.get(chip)
+    return Calibration(rates, errors, max(_rms(several), _rms(own)) if own else strange)

@@ -26,8 +26,8 @@ FLOAT = 4  # bytes of a parameter, a moment and a gradient
 STREAMS = 5
 # Of a gated feed-forward layer: both projections, their product, and its gradient; of one without gate, one less.
 UNITS = 4
-HEAD_STREAMS = 3  # what the head reads, in pieces, and its gradient
-LANES = 128  # the kernel keeps the softmax's normaliser of every query once for each lane
+HEAD_STREAMS = 4  # what the head reads, as a whole and in pieces, and gradients
+LANES = 128  # of a TPU; splash keeps the softmax's normaliser of every query once for each of them
 
 
 @dataclass(frozen=True)
@@ -69,6 +69,14 @@ def _length(job: Job, layout: Layout) -> int:
 def tokens(job: Job, layout: Layout) -> int:
     """Returns how many tokens a device computes at a time."""
     return job.rows // (layout.batch_parts * layout.microbatches) * _length(job, layout)
+
+
+def narrow(job: Job, layout: Layout) -> bool:
+    """Says whether the rows of a matrix that a device along `fsdp` holds are no whole number of a TPU's lanes.
+
+    Its compiler then makes no all-gather or reduce-scatter: an all-reduce takes the place of each, of twice the bytes.
+    """
+    return layout.fsdp > 1 and job.model.d_model % (LANES * layout.fsdp) > 0
 
 
 def _stream(job: Job, layout: Layout) -> int:
@@ -188,14 +196,17 @@ def _gathered(job: Job, layout: Layout) -> int:
 
 
 def _at_head(job: Job, layout: Layout) -> dict[str, int]:
-    """Returns what is alive while the head's gradient is taken: logits and theirs, then the whole gradient."""
+    """Returns what is alive while the head's gradient is taken: logits and theirs, then the whole gradient.
+
+    Where that is summed by an all-reduce, it is so in the dtype of computation, a copy of it beside the whole.
+    """
     head = _head(job)
     whole = sum(p.count // p.parts(layout, but=("fsdp",)) for p in head) if layout.fsdp > 1 else 0
     logits = tokens(job, layout) // job.pieces * job.model.vocab_size // layout.tensor
     return {
         **_shared(job, layout),
         "gradients": _bytes(head, layout) + _summed(job, layout),
-        "head": _bytes(head, layout, job.item) + whole * job.item,
+        "head": _bytes(head, layout, job.item) + whole * job.item * (1 + narrow(job, layout)),
         "logits": logits * job.item + FLOAT * max(logits, whole),
         "one layer": HEAD_STREAMS * _stream(job, layout),
     }

@@ -11,7 +11,7 @@ from typing import NamedTuple
 from lm.model.config import Layer
 from lm.model.widths import key_width, recurrent_width, value_width
 from lm.study.plan.layout import Job, Layout, parameters
-from lm.study.plan.paper import FLOAT, state
+from lm.study.plan.paper import FLOAT, narrow, state
 
 UPDATE_PASSES = 3.5  # over parameters and moments of AdamW, which are read and written, and the gradient, which is read
 # Products of scores' size that a kernel computes backward for two forward: scores are made again, for both gradients.
@@ -149,8 +149,11 @@ def _traffic(job: Job, layout: Layout, n: float) -> list[Traffic]:
         if (devices := layout.mesh[axis]) > 1 and size:
             found.append(Traffic(axis, kind, size * (devices - 1) / devices, exposed))
 
-    add("fsdp", "all-gather", 2 * item * (layers + head))  # forward and backward
-    add("fsdp", "reduce-scatter", item * layers + FLOAT * head)
+    if narrow(job, layout):
+        add("fsdp", "all-reduce", 2 * item * (2 * (layers + head) + layers + head))
+    else:
+        add("fsdp", "all-gather", 2 * item * (layers + head))  # forward and backward
+        add("fsdp", "reduce-scatter", item * layers + FLOAT * head)
     add("fsdp", "all-to-all", stream + FLOAT * n * model.d_model)  # the table is split by width
     held = sum(p.count / p.parts(layout) for p in parameters(model) if p.in_layers)
     ends = sum(p.count / p.parts(layout) for p in parameters(model) if not p.in_layers)
