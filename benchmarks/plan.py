@@ -10,8 +10,9 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-import time
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from lm.study.plan import planner, report
 
@@ -20,28 +21,30 @@ CASES = (
     ("configs/pretrain/llama3_8b.py", "v6e:16x16"),
     ("configs/pretrain/llama3_70b.py", "v5p:8x16x16"),
 )
-HEAD = ("config", "slice", "layout", "paper", "compiler", "step", "MFU", "all in")
+HEAD = ("config", "slice", "layout", "paper", "compiler", "step", "MFU", "compiled in")
 
 
-def row(config: str, topology: str, limit: float) -> tuple[str, ...]:
-    """Plans one case and returns its row."""
-    started = time.monotonic()
-    plan = planner.make(
-        config, topology, planner.Options(search=True, limit=limit), lambda line: print(line, file=sys.stderr)
-    )
-    took = time.monotonic() - started
-    assert plan.compiled is not None
-    paper, compiler = plan.chosen.memory.total, report.peak(plan.compiled)
-    return (
-        Path(config).stem,
-        topology,
-        str(plan.chosen.layout),
+def row(said: Mapping[str, Any]) -> str:
+    """Returns a line of the table from what `lm plan --json` writes."""
+    mesh = " × ".join(f"{axis} {size}" for axis, size in said["mesh"].items() if size > 1)
+    paper, compiler = (said["memory_bytes_per_chip"][key] for key in ("paper", "compiler"))
+    cells = (
+        Path(said["config"]).stem,
+        said["topology"],
+        f"{mesh}, remat {said['remat']}, {said['microbatches']} micro-batches",
         f"{paper / 1e9:.1f} GB ({paper / compiler - 1:+.1%})",
         f"{compiler / 1e9:.1f} GB",
-        f"{plan.seconds:.2f} s ± {plan.calibration.error:.0%}",
-        f"{plan.mfu:.0%}",
-        f"{took:.0f} s",
+        f"{said['step_seconds']:.2f} s ± {said['error']:.0%}",
+        f"{said['mfu']:.0%}",
+        f"{said['compile_seconds']:.0f} s",
     )
+    return f"| {' | '.join(cells)} |"
+
+
+def plan(config: str, topology: str, limit: float) -> dict[str, Any]:
+    """Plans one case."""
+    options = planner.Options(search=True, limit=limit)
+    return report.as_json(planner.make(config, topology, options, lambda line: print(line, file=sys.stderr)))
 
 
 def main() -> None:
@@ -54,7 +57,7 @@ def main() -> None:
     lines = [f"| {' | '.join(HEAD)} |", "|---" * len(HEAD) + "|"]
     for config, topology in CASES:
         if options.only in (None, topology):
-            lines.append(f"| {' | '.join(row(config, topology, options.limit))} |")
+            lines.append(row(plan(config, topology, options.limit)))
             print(lines[-1], flush=True)
     if options.output:
         options.output.write_text("\n".join(lines) + "\n", encoding="utf-8")

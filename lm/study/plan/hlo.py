@@ -252,8 +252,9 @@ def _payload(line: Instruction, kind: str) -> float:
 
 def _group(text: str, devices: int) -> list[int]:
     """Returns the devices of the first group of a collective."""
-    if listed := re.search(r"source_target_pairs=\{\{([\d,]+)\}", text):
-        return [int(n) for n in listed[1].split(",")]
+    if pairs := re.search(r"source_target_pairs=\{(\{[\d,{}]+\})\}", text):
+        moves = [(int(a), int(b)) for a, b in re.findall(r"\{(\d+),(\d+)\}", pairs[1])]
+        return list(next((move for move in moves if move[0] != move[1]), moves[0]))
     if listed := re.search(r"replica_groups=\{\{([\d,]+)\}", text):
         return [int(n) for n in listed[1].split(",")]
     if counted := re.search(r"replica_groups=\[([\d,]+)\]<=\[([\d,]+)\](?:T\(([\d,]+)\))?", text):

@@ -147,8 +147,6 @@ def _work(plan: Plan) -> list[str]:
     memory = [["  bytes of memory, at least", size(work.hbm_bytes)]]
     if compiled and compiled.flops:
         products[0].append(operations(compiled.flops))
-        if compiled.kernels:
-            products[1] += ["", ", ".join(f"{count} × {name}" for name, count in sorted(compiled.kernels.items()))]
         memory[0] += [size(compiled.own["bytes accessed"]), "loops counted once"]
     return columns([*rows, *products, *memory], right={1, 2})
 
