@@ -212,8 +212,11 @@ def _sample(cfg: ConfigDict, output: Path) -> None:
     from lm.train import run as runs
 
     options: dict[str, Any] = {key: value for key, value in cfg.sample.items() if key != "prompts"}
-    model = api.load(output)
     prompts = list(cfg.sample.prompts)
+    if not prompts:
+        manifest.write_atomic(output / runs.SAMPLES, "[]\n")
+        return
+    model = api.load(output)
     samples = [
         {"prompt": prompt, "completion": completion, "step": model.step, **options}
         for prompt, completion in zip(prompts, model.generate(prompts, **options), strict=True)
