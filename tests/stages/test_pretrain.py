@@ -178,6 +178,8 @@ def test_tokens_without_text_have_no_bits_per_byte_anywhere(tmp_path: Path, caps
 
 def test_a_run_without_prompts_ends_with_no_samples(tmp_path: Path) -> None:
     text = write_text(tmp_path / "text.txt", 0)
-    pretrain(tmp_path / "run", f"--config.data.path={text}", "--config.tokenizer.kind=char", "--config.sample.prompts=()")
+    pretrain(
+        tmp_path / "run", f"--config.data.path={text}", "--config.tokenizer.kind=char", "--config.sample.prompts=()"
+    )
     assert runs.is_finished(tmp_path / "run")
     assert json.loads((tmp_path / "run" / runs.SAMPLES).read_text()) == []
