@@ -37,7 +37,7 @@ class Compiled:
 
     Attributes:
         memory: bytes by kind: `arguments`, `temporary`, `output` beyond the arguments it takes the place of, `code`;
-            and `peak`, the most that is in use at once.
+            and `peak`, the most that is in use at once, which is less, since temporary arrays take turns.
         flops: of all products, as often as they run, kernels' left out.
         kernels: how often each kernel runs.
         traffic: bytes that come from other devices, by mesh axes and kind.
@@ -57,9 +57,17 @@ class Compiled:
     step_seconds: float | None = None
 
     @property
-    def allotted(self) -> int:
-        """Bytes that the program is given: all but the peak, which is a part of them."""
-        return sum(size for kind, size in self.memory.items() if kind != "peak") or self.too_large
+    def peak(self) -> int:
+        """Bytes in use at once at the worst moment, as the compiler has it.
+
+        A CPU's counts no temporary arrays there: all of them are then added to the arguments, some of which share.
+        """
+        if self.too_large:
+            return self.too_large
+        least = self.memory["arguments"] + self.memory["temporary"] // 4
+        return (
+            self.memory["peak"] if self.memory["peak"] > least else self.memory["arguments"] + self.memory["temporary"]
+        )
 
 
 def check(topology: str) -> None:

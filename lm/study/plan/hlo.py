@@ -23,6 +23,9 @@ _INSTRUCTION = re.compile(r"\s+(?P<root>ROOT )?%?(?P<name>[\w.\-<>]+) = (?P<rest
 _ARRAY = re.compile(r"(\w+)\[([\d,]*)\]")
 _CALLED = re.compile(r"(?:calls|to_apply|body|condition|true_computation|false_computation)=%?([\w.\-<>]+)")
 _BRANCHES = re.compile(r"branch_computations=\{([^}]*)\}")
+_MESHED = re.compile(
+    r"replica_groups=mesh\[([^\]]*)\](?:, device_ids=\((?:\[([\d,]+)\](?:T\(([\d,]+)\))?|([\d,]+))\))? ?\{([^}]*)\}"
+)
 _WAITS = ("-done", "-update")  # the later halves of what was counted when it started
 
 
@@ -262,13 +265,27 @@ def _group(text: str, devices: int) -> list[int]:
         order = [int(n) for n in counted[3].split(",")] if counted[3] else list(range(len(source)))
         ids = np.arange(math.prod(source)).reshape(source).transpose(order).reshape(shape[0], -1)
         return ids[0].tolist()
-    if meshed := re.search(r"replica_groups=mesh\[([^\]]*)\](?:, device_ids=\(?([^)]*)\)?)? ?\{([^}]*)\}", text):
-        names = re.findall(r"'(\w+)'=(\d+)", meshed[1])
-        sizes, used = [int(size) for _, size in names], re.findall(r"'(\w+)'", meshed[3])
-        ids = np.arange(math.prod(sizes)).reshape(sizes)
-        inside = tuple(slice(None) if name in used else 0 for name, _ in names)
-        return ids[inside].reshape(-1).tolist()
+    if meshed := _MESHED.search(text):
+        return _along(*meshed.groups())
     return list(range(devices))
+
+
+def _along(mesh: str, order: str | None, turned: str | None, listed: str | None, used: str) -> list[int]:
+    """Returns the first group of devices that lies along some axes, or parts of them, of the compiler's own mesh."""
+    sizes = {name: int(size) for name, size in re.findall(r"'(\w+)'=(\d+)", mesh)}
+    ids = np.arange(math.prod(sizes.values()))
+    if order is not None:
+        ids = ids.reshape([int(n) for n in order.split(",")])
+        ids = ids.transpose([int(n) for n in turned.split(",")]) if turned else ids
+    elif listed is not None:
+        ids = np.array([int(n) for n in listed.split(",")])
+    ids = ids.reshape(tuple(sizes.values()))
+    inside: list[slice] = [slice(0, 1)] * len(sizes)
+    for name, before, part in re.findall(r"'(\w+)'(?::\((\d+)\)(\d+))?", used):
+        size = sizes[name]
+        after = size // (int(before) * int(part)) if part else 1
+        inside[list(sizes).index(name)] = slice(0, after * int(part) if part else size, after)
+    return ids[tuple(inside)].reshape(-1).tolist()
 
 
 def _axes(group: Sequence[int], mesh: Mapping[str, int]) -> tuple[str, ...]:

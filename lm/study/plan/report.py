@@ -111,30 +111,17 @@ def text(plan: Plan) -> str:
 
 
 def _memory(plan: Plan) -> list[str]:
-    memory, compiled = plan.chosen.memory, plan.compiled
+    memory, compiled, room = plan.chosen.memory, plan.compiled, f"of {size(plan.where.hbm)}"
     rows = [["memory of a device", "paper", "compiler"]]
     rows += [[f"  {kind}", size(needed)] for kind, needed in memory.kinds.items()]
     total = ["  at the peak", size(memory.total)]
     if compiled and compiled.memory:
-        off = memory.total / peak(compiled) - 1
-        rows += [
-            [f"  {kind}", "", size(needed)] for kind, needed in compiled.memory.items() if kind != "peak" and needed
-        ]
-        total += [size(peak(compiled)), f"paper {off:+.1%}"]
-        rows.append(total)
-        rows.append(["  set aside", "", size(compiled.allotted), f"of {size(plan.where.hbm)}"])
+        kinds = [(kind, needed) for kind, needed in compiled.memory.items() if kind != "peak" and needed]
+        rows += [[f"  {kind}", "", size(needed)] for kind, needed in kinds]
+        total += [size(compiled.peak), f"{room}; paper {memory.total / compiled.peak - 1:+.1%}"]
     else:
-        rows.append([*total, "", f"of {size(plan.where.hbm)}"])
-    return columns(rows, right={1, 2})
-
-
-def peak(compiled: Compiled) -> int:
-    """Returns the bytes in use at once at the worst moment, as the compiler has it; all it is given if it says less.
-
-    A CPU's compiler counts no temporary arrays there.
-    """
-    found = compiled.memory.get("peak", 0)
-    return found if found > compiled.memory["arguments"] + compiled.memory["temporary"] // 4 else compiled.allotted
+        total += ["", room]
+    return columns([*rows, total], right={1, 2})
 
 
 def _work(plan: Plan) -> list[str]:
@@ -183,7 +170,7 @@ def _time(plan: Plan) -> list[list[str]]:
     rows = [["a step", f"{step.seconds:.3g} s ± {error:.0%}: {parts}"]]
     if timed is not None:
         rows[0] = ["a step", f"{timed:.3g} s, timed"]
-    if plan.compiled and (optimal := plan.compiled.own.get("optimal_seconds")):
+    if plan.compiled and (optimal := plan.compiled.own.get("optimal_seconds", 0.0)) > 0:  # it may know of none
         rows.append(["", f"the compiler's own bound, loops counted once: {optimal:.2g} s"])
     tokens = plan.steps * plan.job.tokens
     spread = "" if timed is not None else f" ± {error:.0%}"
@@ -199,13 +186,13 @@ def _time(plan: Plan) -> list[list[str]]:
 def _decoding(decode: Compiled) -> list[list[str]]:
     if decode.too_large:
         return [["decoding", f"does not fit: it would need {size(decode.too_large)} of a device"]]
-    return [["decoding", f"{size(decode.allotted)} of a device, {operations(decode.flops)}FLOPs a token of each row"]]
+    return [["decoding", f"{size(decode.peak)} of a device, {operations(decode.flops)}FLOPs a token of each row"]]
 
 
 def _alternatives(plan: Plan) -> list[str]:
     rows = [["compiled as well", "step", "memory", "compiled in"]]
     for candidate, compiled, step in plan.others:
-        fits = size(compiled.allotted) if not compiled.too_large else f"too large: {size(compiled.too_large)}"
+        fits = size(compiled.peak) if not compiled.too_large else f"too large: {size(compiled.too_large)}"
         rows.append([f"  {candidate.layout}", f"{step.seconds:.3g} s", fits, clock(compiled.seconds)])
     return columns(rows, right={1})
 
@@ -224,8 +211,7 @@ def as_json(plan: Plan) -> dict[str, Any]:
         "microbatches": plan.chosen.layout.microbatches,
         "memory_bytes_per_chip": {
             "paper": cores * plan.chosen.memory.total,
-            "compiler": cores * peak(compiled) if compiled and compiled.memory else None,
-            "allotted": cores * compiled.allotted if compiled else None,
+            "compiler": cores * compiled.peak if compiled else None,
             "available": plan.where.chip.hbm,
             "paper_by_kind": {kind: cores * n for kind, n in plan.chosen.memory.kinds.items()},
             "compiler_by_kind": {kind: cores * n for kind, n in compiled.memory.items()} if compiled else None,
@@ -244,7 +230,7 @@ def as_json(plan: Plan) -> dict[str, Any]:
         "decode": asdict(plan.decode) if plan.decode else None,
         "others": [
             {"mesh": c.layout.mesh, "remat": c.layout.remat, "microbatches": c.layout.microbatches,
-             "step_seconds": s.seconds, "memory_bytes_per_device": k.allotted}
+             "step_seconds": s.seconds, "memory_bytes_per_device": k.peak}
             for c, k, s in plan.others
         ],
         "reasons": list(plan.reasons),

@@ -66,6 +66,11 @@ def test_a_loop_without_a_note_runs_up_to_what_its_condition_compares_with() -> 
         ("[2,8]<=[16]", ("fsdp", "tensor"), 8),
         ("mesh['axis_0'=2,'axis_1'=4,'axis_2'=2] {'axis_1'}", ("fsdp",), 4),
         ("mesh['axis_0'=16] {'axis_0'}", ("data", "fsdp", "tensor"), 16),
+        ("mesh['a'=4,'b'=2,'c'=2], device_ids=([2,4,2]T(1,0,2)) {'a'}", ("fsdp",), 4),
+        ("mesh['a'=4,'b'=2,'c'=2], device_ids=([2,4,2]T(1,0,2)) {'b'}", ("data",), 2),
+        ("mesh['a'=16] {'a':(1)2}", ("data",), 2),
+        ("mesh['a'=16] {'a':(2)4}", ("fsdp",), 4),
+        ("mesh['a'=16] {'a':(8)2}", ("tensor",), 2),
         ("{}", ("data", "fsdp", "tensor"), 16),
     ],
 )
