@@ -6,7 +6,8 @@ First, on any machine, where it fits and how long it takes (nothing of it has to
 
     lm plan --config=configs/pretrain/llama3_8b.py --topology=v5p:4x4x4 --search
 
-which names the mesh to give here: --config.mesh.fsdp=64, say. `:smoke` runs 20 steps of a small model on any hardware.
+which names --config.mesh.data=2 --config.mesh.fsdp=32 --config.model.remat=dots --config.train.microbatches=4: 55 GB of
+each chip, 12.4 s a step, 67 % MFU by estimate. `:smoke` runs 20 steps of a small model on any hardware.
 """
 
 from ml_collections import ConfigDict
