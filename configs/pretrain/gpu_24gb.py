@@ -6,8 +6,8 @@ First, what it takes of the card, and how long, on any machine:
 
     lm plan --config=configs/pretrain/gpu_24gb.py --topology=rtx4090
 
-about 17 GB, and 29 s a step of half a million tokens on an RTX 4090, by estimate. `:smoke` runs 20 steps of a small model on any
-hardware.
+about 17 GB, and 29 s a step of half a million tokens on an RTX 4090, by estimate. `:smoke` runs 20
+steps of a small model on any hardware.
 """
 
 from ml_collections import ConfigDict

@@ -7,8 +7,8 @@ First, on any machine, where it fits and how long it takes (nothing of it has to
     lm plan --config=configs/pretrain/llama3_70b.py --topology=v5p:8x16x16 --search
 
 which names --config.mesh.data=16 --config.mesh.fsdp=64 --config.mesh.tensor=2 --config.model.remat=dots
---config.train.microbatches=2: 80 GB of each chip, 12.7 s a step, 68 % MFU by estimate. `:smoke` runs 20 steps of a small model on any
-hardware.
+--config.train.microbatches=2: 80 GB of each chip, 12.7 s a step, 68 % MFU by estimate. `:smoke` runs 20
+steps of a small model on any hardware.
 """
 
 from ml_collections import ConfigDict
