@@ -41,7 +41,8 @@ class Weighted(NamedTuple):
 
     def read(self, x_BTPD: jax.Array) -> jax.Array:
         """Returns what the branch reads, `[B, T, D]`."""
-        return jnp.sum(self.read_P[..., None] * x_BTPD, axis=-2).astype(x_BTPD.dtype)
+        read_BTD = jnp.einsum("...p,...pd->...d", self.read_P, x_BTPD, precision=jax.lax.Precision.HIGHEST)
+        return read_BTD.astype(x_BTPD.dtype)
 
     def write(self, x_BTPD: jax.Array, branch_BTD: jax.Array) -> jax.Array:
         """Returns the streams after the branch, `[B, T, Q, D]`."""

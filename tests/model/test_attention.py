@@ -209,7 +209,9 @@ def test_the_table_of_backends_is_the_configs() -> None:
 
 
 def test_a_dtype_or_hardware_without_the_backend_is_refused() -> None:
-    with pytest.raises(UserError, match=r"attention_backend=cudnn: computes in bfloat16 or float16, not in model.dtype=float32"):
+    with pytest.raises(
+        UserError, match=r"attention_backend=cudnn: computes in bfloat16 or float16, not in model.dtype=float32"
+    ):
         ModelConfig(**{**BASE, "attention_backend": "cudnn", "dtype": "float32"})
     with pytest.raises(UserError, match=r"attention_backend=splash: runs on tpu, and this is a cpu; choose one of xla"):
         support.check_hardware("splash", "cpu")

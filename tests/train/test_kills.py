@@ -23,6 +23,9 @@ KEYS = {
 }
 
 
+pytestmark = pytest.mark.slow
+
+
 class Moment(NamedTuple):
     """The call of a function in which a process dies: the n-th, at its beginning or its end; and which process."""
 
@@ -108,12 +111,7 @@ def killed(text: Path, workdir: Path, moment: Moment) -> list[str]:
     return [outputs[0], outputs[1]]
 
 
-QUICK = ("in a step after one", "a save just handed over")
-
-
-@pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=() if name in QUICK else pytest.mark.slow) for name in MOMENTS]
-)
+@pytest.mark.parametrize("name", MOMENTS)
 def test_killed(alone: tuple[Path, Path], tmp_path: Path, name: str) -> None:
     text, whole = alone
     killed(text, tmp_path / "run", MOMENTS[name])

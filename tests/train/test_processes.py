@@ -49,6 +49,7 @@ def test_processes_train_as_one(alone: tuple[Path, Path], tmp_path: Path, proces
     assert layout["activations"]["hidden"]["shard"][0] * 4 // mesh.get("mesh.tensor", 1) == 16
 
 
+@pytest.mark.slow
 def test_a_checkpoint_goes_on_with_other_processes(alone: tuple[Path, Path], tmp_path: Path) -> None:
     """Two processes are told to stop, by a signal to one; one process with three times their devices goes on."""
     text, whole = alone

@@ -190,6 +190,7 @@ def killed_at_random(text: Path, workdir: Path, seed: int, kills: int) -> None:
     assert "resuming at step" in starts[-1]
 
 
+@pytest.mark.slow
 def test_kills_at_random_moments(whole_run: tuple[Path, Path], tmp_path: Path) -> None:
     text, whole = whole_run
     killed_at_random(text, tmp_path / "run", seed=int(os.environ.get("LM_TEST_SEED", "0")), kills=3)
