@@ -11,6 +11,7 @@ writes and reads what its own devices hold; what is on disk is the same whatever
 from __future__ import annotations
 
 import math
+import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -55,7 +56,9 @@ class Checkpoints:
         async_save: bool = True,
     ) -> None:
         assert keep_last >= 1, "a run without its newest checkpoint cannot be resumed"
-        self.directory = directory if buckets.is_bucket(directory) else directory.absolute()
+        self.directory = (
+            directory if buckets.is_bucket(directory) else Path(os.path.abspath(directory))
+        )  # tensorstore takes no ".."
         self._keep_last, self._keep_best = keep_last, keep_best
         self._best_metric, self._async = best_metric, async_save
         self._manager: ocp.CheckpointManager | None = None

@@ -71,6 +71,8 @@ def find(
         UserError: there is no such thing, it is damaged, or it does not fit the devices.
     """
     assignments = [(key, str(value)) for key, value in (changes or {}).items()]
+    if Path(name).is_dir() and "model" not in runs.read_config(Path(name)):
+        raise UserError(f"{name}: no run of ours; `lm import --from={name} --workdir=DIR` makes one of a checkpoint")
     if Path(name).is_dir():
         return _from_run(Path(name), assignments, devices)
     if name.partition(":")[0].endswith(".py"):

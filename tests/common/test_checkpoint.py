@@ -187,3 +187,14 @@ def test_reading_touches_nothing_that_a_writer_has_under_way(checkpoints: Checkp
         reader.restore(make_state(1))
         reader.restore_params()
     assert under_way.is_dir()
+
+
+def test_a_path_with_dots_is_the_same_directory(tmp_path: Path, make_state: MakeState) -> None:
+    """As of a run that is named from a folder beside it."""
+    (tmp_path / "beside").mkdir()
+    dotted = tmp_path / "beside" / ".." / "checkpoints"
+    with Checkpoints(dotted) as checkpoints:
+        checkpoints.save(1, make_state(1), {})
+    with Checkpoints(dotted) as checkpoints:
+        assert checkpoints.restore(make_state(0)).step == 1
+        assert checkpoints.restore_params()[0] == 1

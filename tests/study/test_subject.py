@@ -62,3 +62,9 @@ def test_a_folder_without_a_run_is_refused(finished: Path, tmp_path: Path) -> No
     shutil.copytree(finished / "tokenizer", tmp_path / "run")
     with pytest.raises(UserError, match="no run here"):
         subject.find(str(tmp_path / "run"))
+
+
+def test_a_checkpoint_of_others_is_no_run(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text('{"model_type": "llama"}')
+    with pytest.raises(UserError, match=r"no run of ours; `lm import --from="):
+        subject.find(str(tmp_path))
