@@ -152,7 +152,7 @@ def in_turn(work: Callable[[], T]) -> T:
         UserError: in every process, where it fails in the first.
     """
     result = once(work)
-    return work() if result is None else result
+    return result if is_first() else work()  # type: ignore[return-value]
 
 
 @contextmanager

@@ -109,6 +109,11 @@ def local_rows(mesh: Mesh, size: int) -> np.ndarray:
     return np.unique(np.concatenate([np.arange(size)[index] for index in where.values() if index is not None]))
 
 
+def split_rows(array: jax.Array, parts: int) -> jax.Array:
+    """Turns `[B, ...]` into `[parts, B/parts, ...]`, taking every `parts`-th row so that each device keeps its own."""
+    return array.reshape(array.shape[0] // parts, parts, *array.shape[1:]).swapaxes(0, 1)
+
+
 def spec(axes: Sequence[str | None]) -> PartitionSpec:
     """Returns the partition of an array whose dimensions have these logical names."""
     return PartitionSpec(*(RULES[axis] or None if axis else None for axis in axes))

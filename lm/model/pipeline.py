@@ -49,7 +49,7 @@ def run(
             f"model.pipeline_microbatches={microbatches} does not divide the {rows} rows that a step computes at once"
         )
     by_row = (stream, context.places, context.dropout_keys_B)
-    parts = jax.tree.map(lambda a: _split(a, microbatches), by_row)
+    parts = jax.tree.map(lambda a: meshes.split_rows(a, microbatches), by_row)
 
     def on_a_stage(stacked: Any, parts: Any) -> tuple[Stream, Any]:
         stage, ticks = jax.lax.axis_index(AXIS), microbatches + stages - 1
@@ -96,12 +96,7 @@ def _from_last(array: jax.Array, is_last: jax.Array) -> jax.Array:
     return jax.lax.psum(kept.astype(jnp.float32), AXIS).astype(array.dtype)
 
 
-def _split(array: jax.Array, parts: int) -> jax.Array:
-    """Turns `[B, ...]` into `[M, B/M, ...]`, taking every M-th row so that each device keeps its own rows."""
-    return array.reshape(array.shape[0] // parts, parts, *array.shape[1:]).swapaxes(0, 1)
-
-
 def _join(array: jax.Array) -> jax.Array:
-    """Undoes `_split`."""
+    """Undoes `meshes.split_rows`."""
     swapped = array.swapaxes(0, 1)
     return swapped.reshape(swapped.shape[0] * swapped.shape[1], *swapped.shape[2:])

@@ -27,7 +27,7 @@ class DivergedError(Exception):
 
 @dataclass
 class Guard:
-    """Looks at each step's loss in turn.
+    """Looks at each step's loss in turn; a copy (`dataclasses.replace`) has seen none.
 
     Attributes:
         action: what is done about what is found.
@@ -40,8 +40,8 @@ class Guard:
     spike: float = 0.0
     window: int = 100
     limit: int = 3
-    _losses: deque[float] = field(default_factory=deque)
-    _skipped: int = 0
+    _losses: deque[float] = field(default_factory=deque, init=False)
+    _skipped: int = field(default=0, init=False)
 
     def __post_init__(self) -> None:
         if self.action not in ACTIONS:
@@ -78,11 +78,6 @@ class Guard:
             self._losses.popleft()
         self._losses.append(loss)
         return False
-
-    def forget(self) -> None:
-        """Starts anew, behind what was gone back to."""
-        self._losses.clear()
-        self._skipped = 0
 
 
 def behind(index: int, skipped: Sequence[tuple[int, int]]) -> int:

@@ -90,7 +90,7 @@ def make_step(
         def add(total: Any, part: Batch) -> tuple[Any, None]:
             return jax.tree.map(jnp.add, total, grad(params, part, *rest)), None
 
-        parts = {name: _split(array, microbatches) for name, array in batch.items()}
+        parts = {name: meshes.split_rows(array, microbatches) for name, array in batch.items()}
         shapes = jax.eval_shape(grad, params, jax.tree.map(lambda a: a[0], parts), *rest)
         zeros = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes)
         return jax.lax.scan(add, zeros, parts)[0]
@@ -106,10 +106,10 @@ def make_step(
         norm = global_norm(grads)
         finite = jnp.isfinite(norm)
         params, optimizer_state = optimizer.update(clip(grads, norm, clip_norm), state.optimizer, state.params)
-        if skip_nonfinite or state.scale is not None:
-            params, optimizer_state = _unless(~finite, (params, optimizer_state), state)
         if model.moe.balance == "bias":
             params = routing.rebalance(params, sums.reports, model.moe.balance_rate)
+        if skip_nonfinite or state.scale is not None:
+            params, optimizer_state = _unless(~finite, (params, optimizer_state), state)
         metrics = {
             "train/loss": sums.nats / targets,
             "train/z": sums.z / targets,
@@ -140,11 +140,6 @@ def _unless(bad: jax.Array, new: tuple[Any, OptimizerState], old: TrainState) ->
     """Takes the old parameters and moments where `bad`; the step is counted all the same."""
     params, optimizer = jax.tree.map(lambda a, b: jnp.where(bad, b, a), new, (old.params, old.optimizer))
     return params, optimizer._replace(steps=new[1].steps)
-
-
-def _split(array: jax.Array, parts: int) -> jax.Array:
-    """Turns `[B, ...]` into `[M, B/M, ...]`, taking every M-th row so that each device keeps its own rows."""
-    return array.reshape(array.shape[0] // parts, parts, *array.shape[1:]).swapaxes(0, 1)
 
 
 def place(batch: Mapping[str, np.ndarray], mesh: Mesh, size: int) -> Batch:
