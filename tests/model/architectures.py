@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import random
 import re
+from collections.abc import Collection, Sequence
 from dataclasses import fields, is_dataclass
 from functools import cache
 from typing import Any, get_args
@@ -77,6 +78,10 @@ NUMBERS: dict[str, tuple[Any, ...]] = {
 # Properties hold to a float's last digits only in float32, and on any machine only in plain JAX on one device.
 FIXED: dict[str, Any] = {"dtype": "float32", "attention_backend": "xla", "pipeline_microbatches": 0}
 SEEDS = range(256)  # between them they use every choice of every key
+KINDS = (  # the keys whose every choice the quick tests have; of the others the slow ones have the rest
+    "mixer", "mlp", "norm", "norm_placement", "residual", "position", "position_embedding", "qk_norm", "hyper_streams",
+    "moe.capacity_factor", "moe.score", "moe.balance", "predict_ahead", "attention_gate",
+)  # fmt: skip
 LONGEST_PATTERN = 3
 ENOUGH = 5000
 
@@ -175,15 +180,15 @@ def used(cfg: ModelConfig) -> set[tuple[str, Any]]:
     }
 
 
-def covering(seeds: range) -> list[int]:
-    """Returns few of the seeds that between them use every choice of every key that any of them uses, greedily."""
-    having = {seed: used(draw(seed)) for seed in seeds}
-    left, chosen = set[tuple[str, Any]]().union(*having.values()), []
+def covering(seeds: range, kinds: Collection[str], chosen: Sequence[int] = ()) -> list[int]:
+    """Returns few of the seeds, those chosen first, that use every choice of these keys that any uses, greedily."""
+    having = {seed: {pair for pair in used(draw(seed)) if pair[0] in kinds} for seed in seeds}
+    few, left = list(chosen), set[tuple[str, Any]]().union(*having.values())
+    left.difference_update(*(having[seed] for seed in few))
     while left:
-        best = max(seeds, key=lambda seed: len(having[seed] & left))
-        chosen.append(best)
-        left -= having[best]
-    return chosen
+        few.append(max(seeds, key=lambda seed: len(having[seed] & left)))
+        left -= having[few[-1]]
+    return few
 
 
 def parameters(cfg: ModelConfig, seed: int = 0) -> Any:

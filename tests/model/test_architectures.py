@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .architectures import NUMBERS, SEEDS, build, choices, covering, draw, flat, keys, used
+from .architectures import KINDS, NUMBERS, SEEDS, build, choices, covering, draw, flat, keys, used
 
 
 def test_every_key_can_be_drawn() -> None:
@@ -18,9 +18,14 @@ def test_the_draws_use_every_choice_of_every_key() -> None:
 
 
 def test_few_seeds_use_what_all_use() -> None:
-    few = covering(SEEDS)
-    assert len(few) < len(SEEDS) / 4
-    assert set().union(*(used(draw(seed)) for seed in few)) == set().union(*(used(draw(seed)) for seed in SEEDS))
+    quick = covering(SEEDS, KINDS)
+    few = covering(SEEDS, choices(), quick)
+    assert few[: len(quick)] == quick
+    assert len(quick) < len(few) < len(SEEDS) / 4
+    all_of_them = set().union(*(used(draw(seed)) for seed in SEEDS))
+    assert set().union(*(used(draw(seed)) for seed in few)) == all_of_them
+    kinds = set().union(*(used(draw(seed)) for seed in quick))
+    assert {pair for pair in all_of_them - kinds if pair[0] in KINDS} == set()
 
 
 def test_a_draw_follows_from_its_seed_and_keeps_its_values_by_name() -> None:

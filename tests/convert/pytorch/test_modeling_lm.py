@@ -21,10 +21,10 @@ from lm.model.decoder import Decoder
 from lm.model.roles import initialise
 from lm.train import routing
 from tests.convert.pytorch.samples import ARCHITECTURES, EXPERTS, assert_close, jax_logits, jit, module, params, tokens
-from tests.model.architectures import covering, draw
+from tests.model.architectures import KINDS, SEEDS, covering, draw
 
-FEW = covering(range(128))
-MORE = [seed for seed in range(128) if seed not in FEW[:6]]
+QUICK = covering(SEEDS, KINDS)
+MORE = [seed for seed in range(128) if seed not in QUICK]
 ROUTED = [pytest.param(cfg, id=name) for name, cfg in EXPERTS.items()]
 NAMED = [pytest.param(cfg, id=name) for name, cfg in ARCHITECTURES.items()]
 # A cache, padding and packing meet all kinds of positions and of values that layers share.
@@ -52,7 +52,7 @@ def test_logits_are_those_of_the_jax_model(cfg: ModelConfig) -> None:
     assert_close(module(cfg)(x_BT).logits, jax_logits(cfg, x_BT))
 
 
-@pytest.mark.parametrize("seed", [*FEW[:6], *(pytest.param(seed, marks=pytest.mark.slow) for seed in MORE)])
+@pytest.mark.parametrize("seed", [*QUICK, *(pytest.param(seed, marks=pytest.mark.slow) for seed in MORE)])
 def test_logits_are_those_of_random_jax_models(seed: int) -> None:
     cfg = draw(seed)
     x_BT = tokens(cfg, 2, 15)
