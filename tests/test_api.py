@@ -63,7 +63,7 @@ def test_stream_is_generate_piece_by_piece(run: Path) -> None:
     assert "".join(pieces) == model.generate("The kite", max_new_tokens=12, seed=4)
 
 
-@pytest.mark.parametrize(("where", "message"), [("nothing", "no run here"), ("run", "step 7")])
+@pytest.mark.parametrize(("where", "message"), [("nothing", "no such directory"), ("run", "step 7")])
 def test_refusals(run: Path, where: str, message: str) -> None:
     with pytest.raises(UserError, match=message):
         package.load(run.parent / where, step=7)

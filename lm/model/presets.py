@@ -30,7 +30,7 @@ def get(name: str) -> ModelConfig:
     """
     if name not in PRESETS:
         near = difflib.get_close_matches(name, PRESETS, n=1, cutoff=0.5)
-        hint = f"did you mean {near[0]}?" if near else f"there is {', '.join(PRESETS)}"
+        hint = f"did you mean {near[0]}?" if near else "all stand in lm.model.presets, such as gpt2-124m"
         raise UserError(f"preset {name!r}: not known; {hint}")
     return ModelConfig.from_dict(PRESETS[name])
 

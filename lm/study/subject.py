@@ -71,17 +71,18 @@ def find(
         UserError: there is no such thing, it is damaged, or it does not fit the devices.
     """
     assignments = [(key, str(value)) for key, value in (changes or {}).items()]
-    if Path(name).is_dir() and "model" not in runs.read_config(Path(name)):
-        raise UserError(f"{name}: no run of ours; `lm import --from={name} --workdir=DIR` makes one of a checkpoint")
-    if Path(name).is_dir():
-        return _from_run(Path(name), assignments, devices)
+    path = Path(name)
+    if path.is_dir():
+        return _from_run(path, assignments, devices)
     if name.partition(":")[0].endswith(".py"):
         return _from_file(name, assignments, devices, dtype)
     if name in presets.names():
         return _from_preset(name, assignments, devices, dtype)
-    near = difflib.get_close_matches(name, presets.names(), n=1)
-    hint = f"did you mean {near[0]}?" if near else f"presets are {', '.join(presets.names())}"
-    raise UserError(f"{name}: no run directory, config file or preset of that name; {hint}")
+    if "/" in name or path.exists():
+        raise UserError(f"{name}: {runs.whereabouts(path)}")
+    near = [*runs.near(path), *difflib.get_close_matches(name, presets.names(), n=3)]
+    hint = f"did you mean {' or '.join(near)}?" if near else "name a run, a config FILE.py[:arg] or one of those"
+    raise UserError(f"{name}: no such directory, nor a published architecture of lm.model.presets; {hint}")
 
 
 Assignments = Sequence[tuple[str, str]]
@@ -98,7 +99,7 @@ def _from_run(directory: Path, changes: Assignments, devices: int | None) -> Sub
 
 
 def _from_file(name: str, changes: Assignments, devices: int | None, dtype: str) -> Subject:
-    config = configs.load_for("pretrain", name, defaults.pretrain(), "SUBJECT")
+    config = configs.load_for("pretrain", name, defaults.pretrain(), "config")
     configs.override(config, changes, defaults.pretrain())
     config = config.copy_and_resolve_references()
     known = config.tokenizer.vocab_size or config.model.vocab_size

@@ -12,6 +12,7 @@ manifest.json    last of all: the run is finished
 
 from __future__ import annotations
 
+import difflib
 import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -51,17 +52,15 @@ def read_config(directory: Path) -> dict[str, Any]:
     """Returns a run's resolved config.
 
     Raises:
-        UserError: the directory holds no run, or its config is damaged.
+        UserError: the directory holds no run, or a checkpoint in another format, or its config is damaged.
     """
-    path = directory / CONFIG
-    if not path.is_file():
+    config = _read(directory, CONFIG)
+    if "model" not in config:
         raise UserError(
-            f"{directory}: no run here ({CONFIG} is missing); `lm pretrain --workdir={directory}` makes one"
+            f"{directory}: no run of ours; `lm import --from={directory} --workdir=DIR` makes one of a checkpoint in "
+            "Hugging Face's format, or of what `lm export` wrote"
         )
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise UserError(f"{path}: not valid JSON ({error}); restore it, or start the run anew") from error
+    return config
 
 
 def read_facts(directory: Path) -> dict[str, Any]:
@@ -70,13 +69,41 @@ def read_facts(directory: Path) -> dict[str, Any]:
     Raises:
         UserError: the directory holds no run, or its facts are damaged.
     """
-    path = directory / RUN
-    if not path.is_file():
-        raise UserError(f"{directory}: no run here ({RUN} is missing); `lm pretrain --workdir={directory}` makes one")
+    return _read(directory, RUN)
+
+
+def near(path: Path) -> list[str]:
+    """Returns runs of names like that of `path`: in its folder, or in folders beside that where it is not there."""
+    depth = 1 if path.parent.is_dir() else 2
+    found = [config.parent for config in path.parents[depth - 1].glob("*/" * depth + CONFIG)]
+    there = {"/".join(run.parts[-depth:]): str(run) for run in sorted(found)}
+    return [there[name] for name in difflib.get_close_matches("/".join(path.parts[-depth:]), there, n=3)]
+
+
+def whereabouts(path: Path) -> str:
+    """Returns why there is no run at a path, and what to do about it: `no such directory; did you mean runs/mine?`"""
+    if path.is_file():
+        return "is a file; name a run's directory"
+    if path.is_dir():
+        return f"no run here ({CONFIG} is missing); `lm pretrain --workdir={path}` makes one"
+    if meant := near(path):
+        return f"no such directory; did you mean {' or '.join(meant)}?"
+    return f"no such directory; `lm pretrain --workdir={path}` makes a run there"
+
+
+def _read(directory: Path, name: str) -> dict[str, Any]:
+    path = directory / name
+    if not (directory / CONFIG).is_file():
+        raise UserError(f"{directory}: {whereabouts(directory)}")
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise UserError(f"{path}: missing; restore it, or start the run anew") from error
     except ValueError as error:
         raise UserError(f"{path}: not valid JSON ({error}); restore it, or start the run anew") from error
+    if not isinstance(values, dict):
+        raise UserError(f"{path}: not a JSON object; restore it, or start the run anew")
+    return values
 
 
 def claim(directory: Path, config: Mapping[str, Any], facts: Mapping[str, Any]) -> None:

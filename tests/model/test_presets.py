@@ -189,5 +189,7 @@ def test_experts_that_a_token_does_not_meet_are_not_active(name: str, active: fl
 def test_an_unknown_name_is_refused_with_the_nearest() -> None:
     with pytest.raises(UserError, match=r"preset 'llama3-8B': not known; did you mean llama3-8b\?"):
         presets.get("llama3-8B")
-    with pytest.raises(UserError, match=r"preset 'xyzzy': not known; there is transformer-2017, gpt2-124m, "):
+    with pytest.raises(
+        UserError, match=r"preset 'xyzzy': not known; all stand in lm.model.presets, such as gpt2-124m$"
+    ):
         presets.get("xyzzy")

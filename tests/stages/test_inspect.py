@@ -31,7 +31,7 @@ def test_diff_takes_two(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> N
     ("arguments", "message"),
     [
         (["inspect"], "--subject: not given"),
-        (["inspect", "gpt2-124"], "did you mean gpt2-124m?"),
+        (["inspect", "gpt2-124"], "did you mean gpt2-124m"),
         (["inspect", "gpt2-124m", "--devices=0"], "--devices=0"),
         (["inspect", "gpt2-124m", "--set.model.layers=3"], "config.model.layers: unknown key"),
         (["diff", "gpt2-124m"], "--a=gpt2-124m --b=: name two"),

@@ -46,8 +46,15 @@ def test_a_mesh_of_fixed_size_has_the_devices_it_needs() -> None:
 @pytest.mark.parametrize(
     ("name", "options", "message"),
     [
-        ("llama3-8B", {}, "llama3-8B: no run directory, config file or preset of that name; did you mean llama3-8b?"),
-        ("none.py", {}, "SUBJECT=none.py: no such file"),
+        (
+            "llama3-8B",
+            {},
+            "llama3-8B: no such directory, nor a published architecture of lm.model.presets; did you mean llama3-8b",
+        ),
+        ("xyzzy", {}, "xyzzy: no such directory, nor a published architecture of lm.model.presets; name a run"),
+        ("nowhere/gpt2-124m", {}, "nowhere/gpt2-124m: no such directory; `lm pretrain --workdir=nowhere/gpt2-124m`"),
+        ("README.md", {}, "README.md: is a file; name a run's directory"),
+        ("none.py", {}, "config=none.py: no such file"),
         ("gpt2-124m", {"changes": {"model.layers": 2}}, "config.model.layers: unknown key"),
         ("gpt2-124m", {"changes": {"mesh.fsdp": 3}, "devices": 4}, "mesh: data -1 × fsdp 3 does not fit 4 devices"),
     ],
@@ -56,6 +63,21 @@ def test_what_is_not_there_is_said(name: str, options: dict, message: str) -> No
     with pytest.raises(UserError) as error:
         subject.find(name, **options)
     assert str(error.value).startswith(message)
+
+
+def test_runs_of_like_names_are_offered_and_nothing_else(
+    finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("mine", "mine2", "other"):
+        shutil.copytree(finished, tmp_path / "runs" / name, ignore=shutil.ignore_patterns("checkpoints", "shards"))
+    monkeypatch.chdir(tmp_path)
+    for wrong in ("runs/mien", "run/mine"):
+        with pytest.raises(UserError) as error:
+            subject.find(wrong)
+        assert str(error.value).startswith(f"{wrong}: no such directory; did you mean runs/mine or runs/mine2?")
+    monkeypatch.chdir("runs")
+    with pytest.raises(UserError, match=r"did you mean mine or mine2\?"):
+        subject.find("mien")
 
 
 def test_a_folder_without_a_run_is_refused(finished: Path, tmp_path: Path) -> None:
