@@ -1,7 +1,8 @@
 """Makes a run of a checkpoint in Hugging Face's format: lm import --from=HF_DIR --workdir=runs/theirs
 
-What `lm export --format=torch` wrote comes back too, to the bit.
-`lm sample`, `lm eval`, `lm export` and `lm.load` then work on it like on any other run. Nothing is downloaded.
+HF_DIR holds config.json, *.safetensors and tokenizer.json; nothing is downloaded. What `lm export` wrote comes back
+too, whether --format=hf or torch. `lm sample`, `eval`, `export`, `inspect`, `diff` and `lm.load` then take it like any
+other run; `lm pretrain` does not train it further.
 """
 
 from __future__ import annotations
@@ -23,10 +24,10 @@ def defaults() -> ConfigDict:
         {
             "stage": "import",
             "dry_run": False,  # read the config and say what the model is, without its weights
-            "from": "",  # a directory with config.json, safetensors and tokenizer.json
-            "tokenizer": "",  # the directory of its tokenizer.json, where that is another
+            "from": "",  # a directory with config.json, *.safetensors and tokenizer.json
+            "tokenizer": "",  # the directory of tokenizer.json, where that is another
             "max_seq_len": config_dict.placeholder(int),  # a shorter context, to save memory; unset: the model's own
-            "dtype": config_dict.placeholder(str),  # of computation, float32 or bfloat16; unset: by hardware
+            "dtype": config_dict.placeholder(str),  # to compute in: float32 or bfloat16; unset: by hardware
         }
     )
 
@@ -46,11 +47,14 @@ def run(cfg: ConfigDict, workdir: Path | None) -> None:
     from lm.train import run as runs
 
     output = required_workdir(workdir)
-    if not cfg["from"]:
-        raise UserError("--from: not given; name a directory in Hugging Face's format, such as --from=models/theirs")
-    source = Path(cfg["from"])
-    ours = read_json(source / "config.json").get("model_type") == pytorch.FAMILY.model_type
-    reader: Any = pytorch if ours else hf
+    source = _source(cfg["from"])
+    described = read_json(source / "config.json")
+    if "model_type" not in described and "model" in described:
+        raise UserError(
+            f"--from={source}: a run of ours already; use it as it is, such as `lm sample --run={source}`, or "
+            f"`lm export --run={source}` for others"
+        )
+    reader: Any = pytorch if described.get("model_type") == pytorch.FAMILY.model_type else hf
     family, model = reader.read_config(source)
     model = _adjusted(cfg, model)
     if cfg.dry_run:
@@ -70,7 +74,7 @@ def run(cfg: ConfigDict, workdir: Path | None) -> None:
             Path(cfg.tokenizer or source),
             made / runs.TOKENIZER,
             vocab_size=model.vocab_size,
-            config=read_json(source / "config.json"),
+            config=described,
             inputs=inputs,
         )
         found = reader.read(source)
@@ -84,6 +88,34 @@ def run(cfg: ConfigDict, workdir: Path | None) -> None:
             origin={"from": str(source), "family": family.model_type, "dtype": found.dtype},
         )
     print(f"{output}: {family.model_type}, {quantity(cost.n_params(model))} parameters, stored as {found.dtype}")
+
+
+def _source(given: str) -> Path:
+    """Returns the directory to read.
+
+    Raises:
+        UserError: none was given, or it is none: a file, a GGUF, an address, a name on a hub.
+    """
+    from lm.common import buckets
+    from lm.common.errors import UserError
+
+    if not given:
+        raise UserError("--from: not given; name a directory in Hugging Face's format, such as --from=models/theirs")
+    source = Path(given)
+    buckets.refuse(source, "--from")
+    if source.suffix == ".gguf" or (any(source.glob("*.gguf")) and not (source / "config.json").is_file()):
+        raise UserError(
+            f"--from={given}: GGUF is written, not read; download the checkpoint that it was made of, a directory with "
+            "config.json and safetensors, and name that"
+        )
+    if source.is_file():
+        raise UserError(f"--from={given}: is a file; name the directory with the whole checkpoint, {source.parent}")
+    if not source.is_dir():
+        raise UserError(
+            f"--from={given}: no such directory, and nothing is downloaded; get a model of a hub first, such as by "
+            "`hf download ORG/NAME --local-dir=DIR`, and name that DIR"
+        )
+    return source
 
 
 def _adjusted(cfg: ConfigDict, model: ModelConfig) -> ModelConfig:

@@ -145,4 +145,22 @@ def test_a_mistake_is_one_line_and_leaves_nothing(
 def test_what_is_not_given_is_asked_for(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "--from: not given" in fails(capsys, "import", f"--workdir={tmp_path / 'run'}")
     assert "--workdir: not given" in fails(capsys, "import", "--from=x")
-    assert "no such file" in fails(capsys, "import", "--from=org/name", f"--workdir={tmp_path / 'run'}")
+
+
+def test_what_is_no_checkpoint_is_told_what_to_do_instead(
+    theirs: Path, run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "ggufs").mkdir()
+    (tmp_path / "ggufs" / "model-q8.gguf").touch()
+    for given, said in {
+        "org/name": "no such directory, and nothing is downloaded; get a model of a hub first",
+        "hf://org/name": "no such directory, and nothing is downloaded",
+        "gs://bucket/theirs": "only --workdir and --run may be in a bucket",
+        "nowhere/model.gguf": "GGUF is written, not read; download the checkpoint that it was made of",
+        str(tmp_path / "ggufs"): "GGUF is written, not read",
+        str(theirs / "model.safetensors"): f"is a file; name the directory with the whole checkpoint, {theirs}",
+        str(run): f"a run of ours already; use it as it is, such as `lm sample --run={run}`",
+    }.items():
+        message = fails(capsys, "import", f"--from={given}", f"--workdir={tmp_path / 'run'}")
+        assert f"--from={given}: {said}" in message
+    assert not (tmp_path / "run").exists()

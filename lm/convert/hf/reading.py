@@ -21,7 +21,10 @@ _SHOWN = 4  # tensors of each kind of mistake that a message names
 
 
 class Imported(NamedTuple):
-    """What a checkpoint holds: the architecture, float32 parameters, its family, and the dtype that was stored."""
+    """What a checkpoint holds: the architecture, float32 parameters, its family, and the dtype that it was stored in.
+
+    Where it was stored in several that is float32, which holds them all.
+    """
 
     config: ModelConfig
     params: Any
@@ -37,19 +40,24 @@ def read(directory: str | Path) -> Imported:
             mis-shaped or not finite; a damaged file.
     """
     directory = Path(directory)
-    family, cfg = read_config(directory)
-    params, dtype = read_params(directory, family, cfg, rows(family, cfg))
+    settings = _settings(directory)
+    family, cfg = _understood(settings)
+    params, dtype = read_params(directory, family, cfg, rows(family, cfg), family.further(settings))
     return Imported(cfg, params, family, dtype)
 
 
-def read_params(directory: Path, family: Family, cfg: ModelConfig, table: list[Row]) -> tuple[Any, str]:
-    """Reads the parameters that a name map finds, float32, and the widest dtype that was stored.
+def read_params(
+    directory: Path, family: Family, cfg: ModelConfig, table: list[Row], further: int = 0
+) -> tuple[Any, str]:
+    """Reads the parameters that a name map finds, float32, and the dtype that they were stored in.
+
+    `further` layers after the last are passed over.
 
     Raises:
         UserError: as `read`, of the tensors.
     """
     with Tensors(directory) as tensors:
-        names = _match(directory, family, cfg, table, tensors)
+        names = _match(directory, family, cfg, table, tensors, range(cfg.n_layers, cfg.n_layers + further))
         params, views = flat.allocate(cfg)
         for row in table:
             theirs = [tensors.read(names[name]) for name in row.theirs]
@@ -57,7 +65,7 @@ def read_params(directory: Path, family: Family, cfg: ModelConfig, table: list[R
                 views[one.name][...] = array
         _check_tied(family, cfg, names, tensors)
         dtypes = {tensors.entries[names[name]].dtype for row in table for name in row.theirs}
-    return params, max(dtypes, key=["float16", "bfloat16", "float32"].index)
+    return params, dtypes.pop() if len(dtypes) == 1 else "float32"
 
 
 def read_config(directory: Path) -> tuple[Family, ModelConfig]:
@@ -66,25 +74,32 @@ def read_config(directory: Path) -> tuple[Family, ModelConfig]:
     Raises:
         UserError: as `read`, of the config.
     """
-    path = directory / CONFIG
-    values = read_json(path)
-    if "quantization_config" in values:
-        raise UserError(f"{path}: quantization_config: quantised weights are not read; take the original checkpoint")
-    if not isinstance(kind := values.get("model_type"), str):
-        raise UserError(f"{path}: model_type is missing, so the family is not known; copy the file again")
-    family = families.named(kind, f"{path}: model_type")
-    settings = Settings(values, str(path))
+    return _understood(_settings(directory))
+
+
+def _settings(directory: Path) -> Settings:
+    return Settings(read_json(path := directory / CONFIG), str(path))
+
+
+def _understood(settings: Settings) -> tuple[Family, ModelConfig]:
+    """Returns the family that the settings are of, and the architecture that they say."""
+    where = settings.where
+    if settings.given("quantization_config"):
+        raise UserError(f"{where}: quantization_config: quantised weights are not read; take the original checkpoint")
+    if not isinstance(kind := settings.take("model_type", None), str):
+        raise UserError(f"{where}: model_type is missing, so the family is not known; copy the file again")
+    family = families.named(kind, f"{where}: model_type")
     cfg = family.read_config(settings)
     settings.finish()
     return family, cfg
 
 
-def _match(directory: Path, family: Family, cfg: ModelConfig, table: list[Row], tensors: Tensors) -> dict[str, str]:
+def _match(
+    directory: Path, family: Family, cfg: ModelConfig, table: list[Row], tensors: Tensors, further: range
+) -> dict[str, str]:
     """Returns under which name each tensor of the table, and each tied one, is stored; all that is wrong is named."""
     wanted = {name: shape for row in table for name, shape in zip(row.theirs, row.shapes, strict=True)}
     tied = family.tied if cfg.tie_embeddings else {}
-    settings = Settings(read_json(directory / CONFIG), str(directory / CONFIG))
-    further = range(cfg.n_layers, cfg.n_layers + family.further(settings))
     found = _names(family, {*wanted, *tied}, tensors, further)
     known = {name: tensors.entries[found[name]] for name in wanted if name in found}
     mistakes = {

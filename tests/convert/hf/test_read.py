@@ -15,8 +15,9 @@ from safetensors.numpy import load_file, save_file
 
 from lm.common.errors import UserError
 from lm.convert import hf
+from lm.convert.hf import reading
 from lm.convert.hf.families import deepseek_v3
-from lm.convert.hf.settings import Settings
+from lm.convert.hf.settings import Settings, read_json
 from lm.model.config import ModelConfig, Rope
 from tests.convert.hf.conftest import random_params, same, specimen
 
@@ -47,6 +48,20 @@ def test_short_floats_are_held_as_float32_exactly(checkpoint: Path, llama: Model
     assert found.dtype == np.dtype(dtype).name
     rounded = jax.tree.map(lambda a: a.astype(dtype).astype(np.float32), random_params(llama))
     assert same(found.params, rounded)
+
+
+def test_where_floats_are_mixed_the_dtype_holds_them_all(checkpoint: Path) -> None:
+    """A bfloat16 has not the digits of a float16, nor that its range."""
+    kinds = (ml_dtypes.bfloat16, np.float16)
+    rewrite(checkpoint, lambda t: {name: a.astype(kinds[i % 2]) for i, (name, a) in enumerate(t.items())})
+    assert hf.read(checkpoint).dtype == "float32"
+
+
+def test_the_config_is_parsed_once(checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    parsed: list[str] = []
+    monkeypatch.setattr(reading, "read_json", lambda path: parsed.append(path.name) or read_json(path))
+    hf.read(checkpoint)
+    assert parsed == ["config.json"]
 
 
 def test_a_trunk_without_its_prefix_and_buffers_without_weights_are_read(checkpoint: Path, llama: ModelConfig) -> None:
