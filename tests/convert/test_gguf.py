@@ -13,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import gguf as library
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -25,8 +26,6 @@ from lm.model import rope
 from lm.model.config import ModelConfig, Rope
 from lm.model.decoder import Decoder
 from tests.convert.hf.conftest import random_params
-
-library = pytest.importorskip("gguf")
 
 _SHAPE = {"vocab_size": 61, "n_layers": 2, "n_heads": 4, "n_kv_heads": 2, "d_model": 32, "d_ff": 48}
 LLAMA = ModelConfig(**_SHAPE, head_width=8, max_seq_len=24, tie_embeddings=False)
@@ -149,8 +148,9 @@ def test_every_family_is_whole_and_of_known_names(tmp_path: Path, name: str) -> 
 
 @pytest.mark.parametrize("name", IN_TRANSFORMERS)
 def test_transformers_reads_it_and_computes_the_same(tmp_path: Path, name: str) -> None:
-    torch = pytest.importorskip("torch")
-    transformers = pytest.importorskip("transformers")
+    import torch
+    import transformers
+
     cfg = family(name) if name != "llama" else LLAMA  # which transformers gives no biases from a GGUF
     params = random_params(cfg)
     gguf.write(cfg, params, tmp_path / "m.gguf", family=name)

@@ -63,7 +63,8 @@ def test_byte_level_bpe_has_merges_and_the_nearest_way_to_cut_words(
 
 @pytest.mark.parametrize(("kind", "model"), [("sentencepiece_bpe", "llama"), ("sentencepiece_unigram", "t5")])
 def test_sentencepiece_has_its_pieces_and_scores(tmp_path: Path, kind: str, model: str) -> None:
-    sentencepiece = pytest.importorskip("sentencepiece")
+    import sentencepiece
+
     ours = trained(tmp_path, kind)
     told, notes = write_tokenizer(tmp_path, ours)
     processor = sentencepiece.SentencePieceProcessor(str(next((tmp_path / "t").glob("*.model"))))
@@ -80,7 +81,8 @@ def test_sentencepiece_has_its_pieces_and_scores(tmp_path: Path, kind: str, mode
 
 @pytest.mark.parametrize("kind", ["byte_bpe", "sentencepiece_bpe"])
 def test_transformers_cuts_text_by_the_file_as_ours_does(tmp_path: Path, kind: str) -> None:
-    transformers = pytest.importorskip("transformers")
+    import transformers
+
     ours = trained(tmp_path, kind)
     write_tokenizer(tmp_path, ours)
     theirs = transformers.AutoTokenizer.from_pretrained(tmp_path, gguf_file="m.gguf")

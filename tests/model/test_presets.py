@@ -134,7 +134,9 @@ def test_parameters_are_the_published_number(name: str) -> None:
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_parameters_are_those_of_hugging_faces_class(name: str) -> None:
     """Built on the meta device, from its own config and with nothing allocated."""
-    torch, transformers = pytest.importorskip("torch"), pytest.importorskip("transformers")
+    import torch
+    import transformers
+
     published = PUBLISHED[name]
     config = getattr(transformers, f"{published.kind}Config")(**published.config)
     with torch.device("meta"):
@@ -149,7 +151,8 @@ OF_THE_CARD = ("max_seq_len", "norm_epsilon", "rope", "window", "attention_scale
 
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_the_architecture_is_what_an_import_of_their_config_makes(name: str) -> None:
-    transformers = pytest.importorskip("transformers")
+    import transformers
+
     published = PUBLISHED[name]
     config = getattr(transformers, f"{published.kind}Config")(**published.config)
     family = next(family for family in FAMILIES if family.model_type == config.model_type)

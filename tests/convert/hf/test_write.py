@@ -91,8 +91,9 @@ VARIANTS = {
 
 @pytest.mark.parametrize("family", VARIANTS)
 def test_transformers_reads_it_and_computes_the_same(llama: ModelConfig, tmp_path: Path, family: str) -> None:
-    torch = pytest.importorskip("torch")
-    transformers = pytest.importorskip("transformers")
+    import torch
+    import transformers
+
     cfg = replace(llama, **VARIANTS[family])
     params = random_params(cfg)
     made = hf.write(cfg, params, tmp_path / "out", max_shard_bytes=20_000)
@@ -115,7 +116,8 @@ def test_transformers_reads_it_and_computes_the_same(llama: ModelConfig, tmp_pat
 def test_every_kind_of_tokenizer_gives_the_same_ids_in_transformers(
     llama: ModelConfig, tmp_path: Path, kind: str, bos: bool
 ) -> None:
-    transformers = pytest.importorskip("transformers")
+    import transformers
+
     ours = tokenizers.train({**tokenizers.defaults(), "kind": kind}, TEXTS, tmp_path / "t", inputs={})
     cfg = replace(llama, vocab_size=ours.vocab_size + 3)
     made = hf.write(cfg, random_params(cfg), tmp_path / "out", tokenizer=tmp_path / "t", bos=bos)
