@@ -25,6 +25,14 @@ from lm.model.config import ModelConfig
 from lm.model.decoder import Decoder, Output
 
 TOLERANCE = 2e-5  # of the largest logit; float32 rounding in another order stays an order of magnitude below
+# What is read, and how it is told.
+CASES = {
+    "tokens": "whole rows",
+    "padded": "padded rows",
+    "packed": "several documents a row",
+    "distant": "far positions",
+    "cached": "with a cache",
+}
 _ROWS, _LONGEST = 3, 48
 
 

@@ -71,13 +71,13 @@ class Record:
     @property
     def tokens(self) -> int:
         """Tokens trained on so far."""
-        return self._tokens_before(self.step)
+        return self.tokens_before(self.step)
 
     @property
     def seconds(self) -> float:
         """Seconds of training so far, from the logged rates: compilation counts, evaluation and checkpoints do not."""
         rates = [line for line in self.metrics if line.get("tokens_per_second", 0) > 0]
-        ends = [self._tokens_before(line["step"]) for line in rates]
+        ends = [self.tokens_before(line["step"]) for line in rates]
         return sum(
             (end - start) / line["tokens_per_second"] for line, start, end in zip(rates, [0, *ends], ends, strict=False)
         )
@@ -93,7 +93,7 @@ class Record:
         steps, values = self.series(key)
         return (int(steps[-1]), float(values[-1])) if len(steps) else None
 
-    def _tokens_before(self, step: int) -> int:
+    def tokens_before(self, step: int) -> int:
         train = self.config["train"]
         plan = BatchPlan(train["batch_size"], train["ramp"]["batch_size"], train["ramp"]["steps"])
         return plan.first_example(step) * self.config["model"]["max_seq_len"]

@@ -42,8 +42,9 @@ def fails(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
 def test_a_trained_run_is_a_llama_that_transformers_writes_with(
     run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    torch = pytest.importorskip("torch")
-    transformers = pytest.importorskip("transformers")
+    import torch
+    import transformers
+
     assert cli.main(["export", f"--run={run}", f"--output={tmp_path / 'out'}"]) == 0
     assert "LlamaForCausalLM" in capsys.readouterr().out
     model = transformers.AutoModelForCausalLM.from_pretrained(tmp_path / "out").eval()
@@ -54,7 +55,7 @@ def test_a_trained_run_is_a_llama_that_transformers_writes_with(
     ours = lm.load(run).generate("The kite", max_new_tokens=12, temperature=0.0)
     assert tokenizer.decode(theirs, skip_special_tokens=True) == ours
     card = (tmp_path / "out" / "README.md").read_text()
-    assert "| Training step | 4 of 4 |" in card
+    assert "| Checkpoint | training step 4 of 4 |" in card
     assert "| Validation loss |" in card
 
 
@@ -67,10 +68,14 @@ def test_the_checkpoint_the_dtype_and_the_size_of_a_file_can_be_chosen(run: Path
     assert (found.family.model_type, found.dtype) == ("mistral", "bfloat16")
     assert np.array_equal(found.params["embed"]["table"], np.asarray(early, np.float32))
     assert not (out / "tokenizer.json").exists()
+    card = (out / "README.md").read_text()
+    assert "| Checkpoint | training step 2 of 4 |" in card
+    assert f"| Training tokens | {2 * 4 * 32} |" in card
+    assert "AutoTokenizer" not in card
     assert len(list(out.glob("model-*.safetensors"))) > 1
 
 
-def test_import_and_export_give_back_the_same_bytes(tmp_path: Path) -> None:
+def test_import_and_export_give_back_the_same_bytes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A Mistral that a Llama could be as well, with a tokenizer and configs of its own, comes back as it was."""
     cfg = ModelConfig(
         vocab_size=12, n_layers=2, n_heads=2, n_kv_heads=1, d_model=16, d_ff=24, head_width=8, max_seq_len=48
@@ -97,7 +102,9 @@ def test_import_and_export_give_back_the_same_bytes(tmp_path: Path) -> None:
     loaded = lm.load(tmp_path / "run")
     assert loaded.tokenizer.stop_ids == {1, 2}
     assert (loaded.bos, loaded.tokenizer.decode([3, 1, 4])) == (False, "ab")
-    assert cli.main(["export", f"--run={tmp_path / 'run'}", f"--output={out}", "--dtype=float16"]) == 0
+    assert cli.main(["export", f"--run={tmp_path / 'run'}", f"--output={out}"]) == 0
+    assert "weights: float16, as they were imported" in capsys.readouterr().out
+    assert "| Imported from | a mistral checkpoint stored in float16 like this one |" in (out / "README.md").read_text()
     before, after = (load_file(folder / "model.safetensors") for folder in (source, out))
     assert before.keys() == after.keys()
     assert all(before[name].tobytes() == after[name].tobytes() for name in before)
@@ -105,6 +112,13 @@ def test_import_and_export_give_back_the_same_bytes(tmp_path: Path) -> None:
         assert json.loads((out / name).read_text()) == content
     config = json.loads((out / "config.json").read_text())
     assert (config["model_type"], config["eos_token_id"]) == ("mistral", [1, 2])
+    other = ("export", f"--run={tmp_path / 'run'}", f"--output={tmp_path / 'other'}", "--dtype=float32")
+    assert cli.main([*other]) == 0
+    assert "as they were imported" not in capsys.readouterr().out
+    assert hf.read(tmp_path / "other").dtype == "float32"
+    card = (tmp_path / "other" / "README.md").read_text()
+    assert "| Weights stored in | float32 |" in card
+    assert "| Imported from | a mistral checkpoint stored in float16 |" in card
 
 
 def test_mistakes_are_one_line(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -119,6 +133,12 @@ def test_mistakes_are_one_line(run: Path, tmp_path: Path, capsys: pytest.Capture
     assert "dtype=int4: choose one of" in fails(capsys, "export", f"--run={run}", out, "--dtype=int4")
     assert "no checkpoint of step 3" in fails(capsys, "export", f"--run={run}", out, "--step=3")
     assert "no run here" in fails(capsys, "export", f"--run={tmp_path}", out)
+    assert "did you mean" in fails(capsys, "export", f"--run={run}x", out)
+    file = f"--output={tmp_path / 'mine'}"
+    for format in ("hf", "torch"):
+        into = ("export", f"--run={run}", f"--format={format}")
+        assert "writes a directory; give --format=gguf" in fails(capsys, *into, f"{file}.gguf")
+        assert f"name one, such as {tmp_path / 'mine'}" in fails(capsys, *into, f"{file}.safetensors")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -127,17 +147,22 @@ def test_any_run_is_a_pytorch_module_that_comes_back_to_the_bit(
 ) -> None:
     assert cli.main(["export", f"--run={run}", "--format=torch", f"--output={tmp_path / 'out'}"]) == 0
     assert "LmForCausalLM" in capsys.readouterr().out
-    assert "| Parity with JAX |" in (tmp_path / "out" / "README.md").read_text()
+    assert "| Checked against the JAX model | on random tokens" in (tmp_path / "out" / "README.md").read_text()
     assert cli.main(["import", f"--from={tmp_path / 'out'}", f"--workdir={tmp_path / 'back'}"]) == 0
     there, back = lm.load(run), lm.load(tmp_path / "back")
     jax.tree.map(np.testing.assert_array_equal, back.params, there.params)
     assert back.config == there.config
     assert back.generate("The kite", temperature=0.0) == there.generate("The kite", temperature=0.0)
     assert "leave it out" in fails(capsys, "export", f"--run={run}", "--format=torch", "--family=llama", "--output=x")
+    exported = tmp_path / "out"
+    for command in ("export", "sample", "inspect"):
+        said = fails(capsys, command, f"{exported}", *(["--output=x"] if command == "export" else []))
+        assert f"{exported}: no run of ours; `lm import --from={exported} --workdir=DIR` makes one" in said
 
 
 def test_a_trained_run_is_one_file_for_llama_cpp(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    gguf = pytest.importorskip("gguf")
+    import gguf
+
     out = tmp_path / "mine.gguf"
     assert cli.main(["export", f"--run={run}", "--format=gguf", f"--output={out}", "--dtype=q8_0"]) == 0
     assert "of q8_0 in 1 file" in capsys.readouterr().out

@@ -16,38 +16,63 @@ tags:
 ---
 # {name}
 
-A decoder-only language model, written in the `{architecture}` format.
+A decoder-only language model for transformers, of the class `{architecture}`{source}.
 
 {table}
 
+With this directory at `{name}`:
+
 ```python
-from transformers import AutoModelForCausalLM, AutoTokenizer
+{code}
+```
+"""
+_OWN_SOURCE = """, which is `modeling_lm.py` beside the weights; `trust_remote_code=True`
+runs that file"""
+_MODEL = """from transformers import AutoModelForCausalLM
+
+model = AutoModelForCausalLM.from_pretrained("{name}"{options})"""
+_MODEL_AND_TOKENIZER = """from transformers import AutoModelForCausalLM, AutoTokenizer
 
 model = AutoModelForCausalLM.from_pretrained("{name}"{options})
 tokenizer = AutoTokenizer.from_pretrained("{name}")
-```
-"""
+prompt = tokenizer("Once upon a time", return_tensors="pt")
+print(tokenizer.decode(model.generate(**prompt, max_new_tokens=50)[0]))"""
 
 
 def text(
-    name: str, cfg: ModelConfig, family: Family, dtype: str, facts: Mapping[str, str], *, own_code: bool = False
+    name: str,
+    cfg: ModelConfig,
+    family: Family,
+    dtype: str,
+    facts: Mapping[str, str],
+    *,
+    tokenizer: bool,
+    own_code: bool = False,
 ) -> str:
     """Returns the card as Markdown; `facts` are further rows of its table, by label.
 
-    `own_code` says that the model's code lies beside its weights, so that loading it takes the reader's consent.
+    `tokenizer` says that there is one beside the weights; `own_code` that the model's code is, so that loading it takes
+    the reader's consent.
     """
+    heads = f"{cfg.n_heads} of queries, {cfg.n_kv_heads} of keys and values, {cfg.head_width} wide"
     rows = {
         "Parameters": f"{cost.n_params(cfg):,}",
         "Layers": str(cfg.n_layers),
-        "Width": str(cfg.d_model),
-        "Heads": f"{cfg.n_heads} of width {cfg.head_width}, {cfg.n_kv_heads} of keys and values",
-        "Context": f"{cfg.max_seq_len:,} tokens",
+        "Model width": str(cfg.d_model),
+        **({"Attention heads": heads} if any(layer.attends for layer in cfg.layers) else {}),
+        "Context length": f"{cfg.max_seq_len:,} tokens",
         "Vocabulary": f"{cfg.vocab_size:,} tokens",
-        "Weights": dtype,
+        "Weights stored in": dtype,
         **facts,
     }
-    table = "\n".join(["| | |", "|---|---|", *(f"| {label} | {value} |" for label, value in rows.items())])
-    options = ", trust_remote_code=True" if own_code else ""
+    code = (_MODEL_AND_TOKENIZER if tokenizer else _MODEL).format(
+        name=name, options=", trust_remote_code=True" if own_code else ""
+    )
     return _TEXT.format(
-        name=name, model_type=family.model_type, architecture=family.architecture, table=table, options=options
+        name=name,
+        model_type=family.model_type,
+        architecture=family.architecture,
+        source=_OWN_SOURCE if own_code else "",
+        table="\n".join(["| | |", "|---|---|", *(f"| {label} | {value} |" for label, value in rows.items())]),
+        code=code,
     )

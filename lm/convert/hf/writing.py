@@ -75,7 +75,7 @@ def write(
     with whole_directory(directory, "output") as output:
         found = tokenizer_files.files(tokenizer, cfg, bos=bos) if tokenizer else tokenizer_files.Files({}, {}, [])
         made = fill(output, cfg, params, chosen, rows(chosen, cfg), found, dtype, max_shard_bytes)
-        text = card.text(directory.absolute().name, cfg, chosen, dtype, facts or {})
+        text = card.text(directory.absolute().name, cfg, chosen, dtype, facts or {}, tokenizer=bool(found.contents))
         (output / "README.md").write_text(text, encoding="utf-8")
     made.notes.extend(ahead.notes(depths))
     if cfg.dropout:

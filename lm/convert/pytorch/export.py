@@ -65,9 +65,10 @@ def write(
         shutil.copyfile(_SOURCE, output / _SOURCE.name)
         checked = _check(cfg, params, output, dtype)
         made.notes.extend(ahead.notes(depths))
-        made.notes.append(f"parity with JAX: {checked}")
-        told = {**(facts or {}), "Parity with JAX": checked}
-        text = card.text(directory.absolute().name, cfg, FAMILY, dtype, told, own_code=True)
+        made.notes.append(f"checked against the JAX model: {checked}")
+        told = {**(facts or {}), "Checked against the JAX model": checked}
+        has_tokenizer = bool(found.contents)
+        text = card.text(directory.absolute().name, cfg, FAMILY, dtype, told, tokenizer=has_tokenizer, own_code=True)
         (output / "README.md").write_text(text, encoding="utf-8")
     return made
 
@@ -151,14 +152,17 @@ def _check(cfg: ModelConfig, params: Any, output: Path, dtype: str) -> str:
         UserError: they are further apart than rounding explains.
     """
     if not parity.is_possible():
-        return "not checked: torch and transformers are not installed"
+        return "no, since torch and transformers were not installed"
     if dtype != "float32":
         params = jax.tree.map(lambda a: np.asarray(a).astype(writing.DTYPES[dtype]).astype(np.float32), params)
     measured = parity.measure(cfg, params, output)
-    told = ", ".join(f"{name} {share:.1e}" for name, share in measured.items())
+    told = ", ".join(f"{parity.CASES[name]} {share:.1e}" for name, share in measured.items())
     if not all(share <= parity.TOLERANCE for share in measured.values()):  # nor is one NaN
         raise UserError(
             f"output: the PyTorch module's logits differ from the model's by more than {parity.TOLERANCE:.0e} of the "
             f"largest ({told}), so nothing was written; please report it with the run's config.json"
         )
-    return f"logits in float32 differ by at most {max(measured.values()):.1e} of the largest ({told})"
+    return (
+        f"on random tokens, in float32, no logit is further off than {max(measured.values()):.1e} of the largest "
+        f"({told}; allowed is {parity.TOLERANCE:.0e})"
+    )

@@ -109,7 +109,8 @@ def test_shards_and_a_narrower_dtype(tmp_path: Path) -> None:
 def test_the_card_tells_how_far_the_module_is_from_the_model(gemma: Path) -> None:
     card = (gemma / "README.md").read_text()
     assert "trust_remote_code=True" in card
-    assert "logits in float32 differ by at most" in card
+    assert "| Checked against the JAX model | on random tokens, in float32, no logit is further off than " in card
+    assert "AutoTokenizer" not in card  # there is none beside it
     assert sorted(path.name for path in gemma.iterdir()) == [
         "README.md",
         "config.json",
@@ -122,8 +123,8 @@ def test_the_card_tells_how_far_the_module_is_from_the_model(gemma: Path) -> Non
 @pytest.mark.usefixtures("unchecked")
 def test_without_torch_the_card_says_that_nothing_was_checked(tmp_path: Path) -> None:
     made = pytorch.write(GPT2, params(GPT2), tmp_path / "out")
-    assert "not checked: torch and transformers are not installed" in (tmp_path / "out" / "README.md").read_text()
-    assert made.notes == ["parity with JAX: not checked: torch and transformers are not installed"]
+    assert "| no, since torch and transformers were not installed |" in (tmp_path / "out" / "README.md").read_text()
+    assert made.notes == ["checked against the JAX model: no, since torch and transformers were not installed"]
 
 
 @pytest.mark.parametrize("name", ["gshard", "deepseek-v3"])
@@ -131,7 +132,7 @@ def test_experts_are_exported_with_and_without_a_capacity(name: str, tmp_path: P
     """With one, reading piece by piece is another computation, and the same on both sides."""
     cfg = EXPERTS[name]
     made = pytorch.write(cfg, params(cfg), tmp_path / "out")
-    assert "logits in float32 differ by at most" in made.notes[-1]
+    assert "no logit is further off than" in made.notes[-1]
     assert_same(pytorch.read(tmp_path / "out").params, params(cfg))
 
 
