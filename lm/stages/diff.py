@@ -1,8 +1,9 @@
 """Says what sets two runs, configs or presets apart: lm diff runs/a runs/b
 
-Each is a run directory, a config FILE[:arg] or the name of a published architecture. Told are config keys, parameters
-that are added, gone or of another shape, costs for the shorter of their contexts and, of runs, how far their newest
-weights lie apart, whether the data is the same, and what was logged last.
+Each is a run directory, a config FILE[:arg] or the name of a published architecture. The first line says whether they
+are the same architecture, and how much else differs. Then come config keys (those of training only where both have
+them), parameters that are added, gone or of another shape, costs for the shorter of their contexts and, of runs, how
+far their newest weights lie apart, whether the data is the same, and what was logged last.
 """
 
 from __future__ import annotations

@@ -15,6 +15,7 @@ from lm.common.checkpoint import Checkpoints
 from lm.common.columns import columns
 from lm.common.progress import quantity, size
 from lm.convert import flat
+from lm.convert.hf import fitting
 from lm.model import cost
 from lm.study import record
 from lm.study.inspect import numbers
@@ -37,17 +38,19 @@ class Difference:
     """Everything that `lm diff` says; of what is on one side only the other has None.
 
     Attributes:
-        keys: config keys that differ.
+        same_architecture: whether both compute the same function of parameters of the same shapes.
+        keys: config keys that differ: of the model alone, where one side says nothing of training.
         tensors: shapes of parameters that are not alike, by flat name.
         context: tokens in view, for costs.
         figures: parameters, operations a token and bytes of cache.
         weights: of parameters that are alike, where both are runs with checkpoints, the furthest first; else None.
-        data: fingerprints of the shards.
+        data: fingerprints of the shards, or of what was imported.
         metrics: the last of each that was logged.
     """
 
     names: tuple[str, str]
     context: int
+    same_architecture: bool
     keys: dict[str, Pair]
     tensors: dict[str, Pair]
     figures: dict[str, tuple[int, int]]
@@ -67,10 +70,12 @@ def diff(a: Subject, b: Subject) -> Difference:
         "cache_bytes": (cost.cache_bytes(a.model, context), cost.cache_bytes(b.model, context)),
     }
     facts, metrics = [_data(side) for side in (a, b)], [_metrics(side) for side in (a, b)]
+    configs_ab = [_config(side, whole=a.trains and b.trains) for side in (a, b)]
     return Difference(
         names=(a.name, b.name),
         context=context,
-        keys={key: (old, new) for key, old, new in configs.differences(_config(a), _config(b))},
+        same_architecture=fitting.architecture(a.model) == fitting.architecture(b.model),
+        keys={key: (old, new) for key, old, new in configs.differences(*configs_ab)},
         tensors=_unlike(*shapes),
         figures=figures,
         weights=_weights(a, b, {name for name in shapes[0] if shapes[0][name] == shapes[1].get(name)}),
@@ -87,17 +92,18 @@ def _unlike(a: Mapping[str, Any], b: Mapping[str, Any]) -> dict[str, Pair]:
     return {name: pair for name, pair in _together(a, b).items() if pair[0] != pair[1]}
 
 
-def _config(subject: Subject) -> dict[str, Any]:
-    """Returns the config, or of a preset what it says: the architecture."""
+def _config(subject: Subject, whole: bool) -> dict[str, Any]:
+    """Returns the config, whole or of the model alone."""
     config = configs.to_dict(subject.config)
-    return config if subject.trains else {"model": config["model"]}
+    return config if whole else {"model": config["model"]}
 
 
 def _data(subject: Subject) -> dict[str, str]:
-    """Returns what identifies the data that a run was trained on."""
+    """Returns what identifies the data that a run was trained on, or the files that it was imported from."""
     if subject.directory is None or not (subject.directory / runs.RUN).is_file():
         return {}
-    return {"shards": runs.read_facts(subject.directory)["data"]}
+    data = runs.read_facts(subject.directory)["data"]
+    return dict(configs.flatten({"imported": data} if runs.is_imported(subject.directory) else {"shards": data}))
 
 
 def _metrics(subject: Subject) -> dict[str, float]:
@@ -135,8 +141,22 @@ def _distance(a: np.ndarray, b: np.ndarray) -> float:
     return change / length if length else (math.inf if change else 0.0)
 
 
+def verdict(found: Difference) -> str:
+    """Returns the difference in a line: `same architecture; 2 config keys differ; 11 of 11 tensors differ`."""
+    said = ["same architecture" if found.same_architecture else "different architectures"]
+    said.append(
+        f"{len(found.keys)} config key{'s differ' if len(found.keys) > 1 else ' differs'}" if found.keys else ""
+    )
+    if found.weights is not None:
+        moved = sum(change.relative > 0 for change in found.weights)
+        said.append(f"{moved} of {len(found.weights)} tensors differ" if moved else "same weights")
+    if None not in found.data.get("shards", (None,)):
+        said.append("different data")
+    return "; ".join(filter(None, said))
+
+
 def text(found: Difference) -> str:
-    """Returns the difference for a terminal."""
+    """Returns the difference for a terminal: the verdict, then the details."""
     blocks = [
         ("config", [[key, _value(a), _value(b)] for key, (a, b) in found.keys.items()]),
         ("parameters", _tensor_rows(found.tensors)),
@@ -146,12 +166,12 @@ def text(found: Difference) -> str:
         ("results", [[name, _number(a), _number(b)] for name, (a, b) in found.metrics.items()]),
     ]
     rows = [["", *found.names]]
-    headings = {}
+    headings: dict[int, str] = {}
     for name, block in blocks:
         if block:
             headings[len(rows)] = name
             rows += [["  " + row[0], *row[1:]] for row in block]
-    lines = []
+    lines = [verdict(found), ""]
     for i, line in enumerate(columns(rows)):
         lines += ["", headings[i]] if i in headings else []
         lines.append(line)
@@ -168,7 +188,7 @@ _FURTHEST = 10  # tensors that are shown
 
 
 def _value(value: Any) -> str:
-    return "–" if value is None else str(value)
+    return "–" if value is None else str(value) or "''"
 
 
 def _number(value: float | None) -> str:
@@ -214,9 +234,8 @@ def _weight_rows(weights: list[Change] | None) -> list[list[str]]:
         return []
     moved = [change for change in weights if change.relative]
     rows = [[change.name, "", f"{change.relative:.3g} of its length away"] for change in moved[:_FURTHEST]]
-    same = len(weights) - len(moved)
-    rest = [f"{len(moved) - _FURTHEST} others less"] if len(moved) > _FURTHEST else []
-    return [*rows, [", ".join([*rest, f"{same} the same"])]]
+    rest = [(len(moved) - _FURTHEST, "more, closer"), (len(weights) - len(moved), "the same")]
+    return [*rows, *([f"{count} {how}"] for count, how in rest if count > 0)]
 
 
 def as_json(found: Difference) -> dict[str, Any]:
