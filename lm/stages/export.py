@@ -37,9 +37,7 @@ def defaults() -> ConfigDict:
             "format": "hf",  # hf, torch or gguf, as told above
             "step": config_dict.placeholder(int),  # the checkpoint of which training step; unset: the newest
             "best": False,  # the checkpoint of the lowest validation loss instead
-            "dtype": config_dict.placeholder(
-                str
-            ),  # float32, bfloat16, float16, gguf: q8_0; unset: as imported, or float32
+            "dtype": config_dict.placeholder(str),  # unset: as imported, else float32; or bfloat16, float16, gguf: q8_0
             "max_shard_bytes": 5_000_000_000,  # hf, torch: weights are split into files of at most so many bytes
             "tokenizer": True,  # whether the tokenizer is written too
             "family": "",  # hf, gguf: write it as llama, qwen3, …; "": as it was imported, else the first that fits

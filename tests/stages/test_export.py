@@ -143,11 +143,15 @@ def test_mistakes_are_one_line(run: Path, tmp_path: Path, capsys: pytest.Capture
 
 
 def test_any_run_is_a_pytorch_module_that_comes_back_to_the_bit(
-    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert cli.main(["export", f"--run={run}", "--format=torch", f"--output={tmp_path / 'out'}"]) == 0
     assert "LmForCausalLM" in capsys.readouterr().out
-    assert "| Checked against the JAX model | on random tokens" in (tmp_path / "out" / "README.md").read_text()
+    card = (tmp_path / "out" / "README.md").read_text()
+    assert "| Checked against the JAX model | on random tokens" in card
+    monkeypatch.chdir(tmp_path)
+    exec(card.split("```python\n")[1].split("```")[0], {})  # asks nothing, of whoever runs it
+    assert "Once upon a time" in capsys.readouterr().out
     assert cli.main(["import", f"--from={tmp_path / 'out'}", f"--workdir={tmp_path / 'back'}"]) == 0
     there, back = lm.load(run), lm.load(tmp_path / "back")
     jax.tree.map(np.testing.assert_array_equal, back.params, there.params)

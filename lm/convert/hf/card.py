@@ -16,7 +16,7 @@ tags:
 ---
 # {name}
 
-A decoder-only language model for transformers, of the class `{architecture}`{source}.
+A decoder-only language model for transformers, of the class `{architecture}`.{source}
 
 {table}
 
@@ -26,15 +26,15 @@ With this directory at `{name}`:
 {code}
 ```
 """
-_OWN_SOURCE = """, which is `modeling_lm.py` beside the weights; `trust_remote_code=True`
-runs that file"""
+_OWN_SOURCE = """
+Its code is `modeling_lm.py`, beside the weights; `trust_remote_code=True` runs that file."""
 _MODEL = """from transformers import AutoModelForCausalLM
 
 model = AutoModelForCausalLM.from_pretrained("{name}"{options})"""
 _MODEL_AND_TOKENIZER = """from transformers import AutoModelForCausalLM, AutoTokenizer
 
 model = AutoModelForCausalLM.from_pretrained("{name}"{options})
-tokenizer = AutoTokenizer.from_pretrained("{name}")
+tokenizer = AutoTokenizer.from_pretrained("{name}"{options})
 prompt = tokenizer("Once upon a time", return_tensors="pt")
 print(tokenizer.decode(model.generate(**prompt, max_new_tokens=50)[0]))"""
 
