@@ -21,7 +21,7 @@ def blocks(language: str) -> list[str]:
 
 
 def lm_commands() -> list[list[str]]:
-    lines = (line for block in blocks("sh") for line in block.splitlines())
+    lines = (line for block in blocks("sh") for line in block.replace("\\\n", " ").splitlines())
     return [shlex.split(line, comments=True)[1:] for line in lines if line.startswith("lm ")]
 
 
