@@ -75,7 +75,7 @@ def read_facts(directory: Path) -> dict[str, Any]:
 def near(path: Path) -> list[str]:
     """Returns runs of names like that of `path`: in its folder, or in folders beside that where it is not there."""
     depth = 1 if path.parent.is_dir() else 2
-    found = [config.parent for config in path.parents[depth - 1].glob("*/" * depth + CONFIG)]
+    found = [facts.parent for facts in path.parents[depth - 1].glob("*/" * depth + RUN)]
     there = {"/".join(run.parts[-depth:]): str(run) for run in sorted(found)}
     return [there[name] for name in difflib.get_close_matches("/".join(path.parts[-depth:]), there, n=3)]
 
