@@ -33,7 +33,7 @@ def check(c: ModelConfig) -> None:
     """
     _check_types(c, "model")
     shape = ("vocab_size", "n_layers", "n_heads", "n_kv_heads", "d_model", "d_ff", "head_width", "max_seq_len")
-    for name in (*shape, "hyper_streams"):
+    for name in (*shape, "hyper_streams", "pipeline_repeats"):
         if getattr(c, name) < 1:
             raise UserError(f"model.{name}={getattr(c, name)}: must be at least 1")
     if c.n_heads % c.n_kv_heads:

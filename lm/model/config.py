@@ -213,6 +213,7 @@ class ModelConfig:
     attention_backend: AttentionBackend = "xla"
     scan_layers: bool = True
     pipeline_microbatches: int = 0
+    pipeline_repeats: int = 1
     remat: Remat = "none"
     dtype: Dtype = "float32"
 

@@ -208,6 +208,7 @@ def model() -> ConfigDict:
             "dropout": 0.0,  # share of activations left out in training
             "attention_backend": "xla",  # or ring (mesh.context), splash (TPU), splash_interpret, cudnn (NVIDIA)
             "pipeline_microbatches": 0,  # parts of a batch that go round mesh.pipeline; 0: as many as it has stages
+            "pipeline_repeats": 1,  # times they go round: each stage has so many groups of layers, and waits less
             "scan_layers": True,  # compile one period of layers and loop over it, else all; the parameters are the same
             "remat": "none",  # or dots, block: what the backward pass computes again
             "dtype": config_dict.placeholder(str),  # of computation; parameters are float32; unset: by hardware

@@ -18,7 +18,7 @@ from lm.common import mesh as meshes
 from lm.common.errors import UserError
 from lm.data import prepare
 from lm.data.shards import Shards, training_examples
-from lm.model import cost
+from lm.model import cost, pipeline
 from lm.model.attention import support
 from lm.model.config import ModelConfig
 from lm.train import run, sizing
@@ -137,8 +137,7 @@ def check_mesh(model: ModelConfig, mesh: Mesh) -> None:
         support.check(model.attention_backend, ["context"], model.dtype)
         if model.max_seq_len % context:
             raise UserError(f"mesh.context={context} does not divide model.max_seq_len={model.max_seq_len}")
-    if mesh.shape["pipeline"] > 1 and not model.scan_layers:
-        raise UserError(f"mesh.pipeline={mesh.shape['pipeline']}: stages run loops; set model.scan_layers=True")
+    pipeline.check(model, mesh.shape["pipeline"])
     if tensor > 1 and any(layer.mixer == "differential" for layer in model.layers):
         pairs = model.n_kv_heads // 2
         if pairs % tensor:

@@ -24,7 +24,10 @@ from lm.model.config import ModelConfig
 
 _SOURCE = Path(__file__).with_name("modeling_lm.py")
 # How it is computed, which the module decides, and what only training has.
-_LEFT_OUT = ("attention_backend", "scan_layers", "pipeline_microbatches", "remat", "dtype", "predict_ahead")
+_LEFT_OUT = (
+    *("attention_backend", "scan_layers", "pipeline_microbatches", "pipeline_repeats"),
+    *("remat", "dtype", "predict_ahead"),
+)
 
 
 def write(
