@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any, NamedTuple
 
 import flax.linen as nn
@@ -91,7 +92,7 @@ class Layers(nn.Module):
         params = {s.name: self.param(s.name, lambda key, s=s: _init_stack(c, s, key)) for s in c.stacks}
         alone = {s.name: _runner(c, s, looped=False) for s in c.stacks}
         looped = {s.name: _runner(c, s, looped=True) for s in c.stacks}
-        taking = {s.name: _runner(c, s, looped=True, takes=True) for s in c.stacks}
+        staged = {s.name: _runner(c, s, looped=True, staged=True) for s in c.stacks}
         entries = {name: (params[name], None if cache is None else cache[name]) for name in params}
         wholes = (c.n_layers - c.n_lead) // c.period if c.scan_layers else 0
 
@@ -120,17 +121,13 @@ class Layers(nn.Module):
             scanned = {s.name: jax.tree.map(lambda a: a[:wholes], entries[s.name]) for s in body}
             firsts = jnp.arange(c.n_lead, c.n_lead + wholes * c.period).reshape(wholes, c.period)
 
-            def period(stream: Stream, context: Context, stacked: Any, i: jax.Array) -> tuple[Stream, dict[str, Any]]:
-                numbers, entries = stacked
-                mine = {name: ((parameters, i), None) for name, (parameters, _) in entries.items()}
-                return run(taking, stream, context, list(pipeline.take(numbers, i)), mine)
+            def loop(blocks: Any, stream: Stream, context: Context, stacked: Any) -> tuple[Stream, dict[str, Any]]:
+                return jax.lax.scan(lambda x, xs: run(blocks, x, context, list(xs[0]), xs[1]), stream, stacked)
 
             if meshes.size(pipeline.AXIS) > 1 and cache is None and not self.is_initializing():
-                stream, made = pipeline.run(c, period, stream, context, (firsts, scanned))
+                stream, made = pipeline.run(c, partial(loop, staged), stream, context, (firsts, scanned))
             else:
-                stream, made = jax.lax.scan(
-                    lambda x, xs: run(looped, x, context, list(xs[0]), xs[1]), stream, (firsts, scanned)
-                )
+                stream, made = loop(looped, stream, context, (firsts, scanned))
             for name, stacked in made.items():
                 written[name].append(stacked)
         for number in range(c.n_lead + wholes * c.period, c.n_layers):
@@ -149,23 +146,20 @@ def _init_stack(cfg: ModelConfig, stack: Stack, key: jax.Array) -> Any:
     return jax.vmap(lambda k: block.init(k, stream, Context(places))["params"])(jax.random.split(key, stack.count))
 
 
-def _runner(cfg: ModelConfig, stack: Stack, *, looped: bool, takes: bool = False) -> Any:
+def _runner(cfg: ModelConfig, stack: Stack, *, looped: bool, staged: bool = False) -> Any:
     """Returns one block as a function whose backward pass recomputes all of it (`block`) or all but its products.
 
     Outside a loop the compiler must be kept from finding the recomputation's common subexpressions and keeping them.
-    Where it `takes` its parameters from (stacked ones, its place among them), it does so again in the backward pass.
+    On a stage of a pipeline it is the stage that decides.
     """
     block = Block(cfg, stack.layer, parent=None)
 
     def run(params: Any, stream: Stream, context: Context, cached: MixerCache | None) -> Any:
-        params = pipeline.take(*params) if takes else params
+        stream = pipeline.mark(stream) if staged else stream
         return block.apply({"params": params}, stream, context, cached)
 
-    def taking(params: Any, *rest: Any) -> Any:
-        return jax.checkpoint(run, policy=pipeline.all_but(params[0]), prevent_cse=not looped)(params, *rest)
-
-    if cfg.remat == "none":
-        return taking if takes else run
+    if cfg.remat == "none" or staged:
+        return run
     policy = jax.checkpoint_policies.dots_with_no_batch_dims_saveable if cfg.remat == "dots" else None
     return jax.checkpoint(run, policy=policy, prevent_cse=not looped)
 

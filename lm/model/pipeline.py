@@ -21,6 +21,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jax.ad_checkpoint import checkpoint_name
 from jax.sharding import PartitionSpec
 
 from lm.common import mesh as meshes
@@ -29,6 +30,7 @@ from lm.model.config import ModelConfig
 from lm.model.context import Context, Stream
 
 AXIS = "pipeline"
+_ENTERS = "enters a layer"
 
 
 def bubble(stages: int, microbatches: int, repeats: int = 1) -> float:
@@ -110,15 +112,16 @@ def check(cfg: ModelConfig, stages: int) -> None:
 
 def run(
     cfg: ModelConfig,
-    layer: Callable[[Stream, Context, Any, jax.Array], tuple[Stream, Any]],
+    layers: Callable[[Stream, Context, Any], tuple[Stream, Any]],
     stream: Stream,
     context: Context,
     stacked: Any,
 ) -> tuple[Stream, Any]:
-    """Runs `layer(stream, context, stacked, i)` for every i, with what is stacked split over the stages.
+    """Runs `layers(stream, context, stacked)` with what is stacked split over the stages.
 
-    `stacked` holds parameters and numbers of layers, `[L, ...]` in order, of which a layer is to `take` its own. What
-    it reports beside the stream is stacked, and added up over micro-batches: it must be made of sums over rows.
+    `stacked` holds parameters and numbers of layers, `[L, ...]` in order. What `layers` reports beside the stream,
+    `[L, ...]`, is added up over micro-batches: it must be made of sums over rows. What `model.remat` says is done here,
+    and `layers` calls `mark` on what enters each of them.
 
     Raises:
         UserError: as `check`; the rows of the batch do not divide into so many micro-batches.
@@ -137,21 +140,24 @@ def run(
     def on_a_stage(stacked: Any, cut: Any) -> tuple[Stream, Any]:
         stage = jax.lax.axis_index(AXIS)
         owned = jax.tree.map(lambda a: _deal(a, stage, stages, repeats), stacked)
-        each = len(jax.tree.leaves(owned)[0]) // repeats
 
         def work(stream: Stream, now: Turn) -> tuple[Stream, Any]:
-            _, places, keys = take(cut, now.microbatch)
-            here = context._replace(places=places, dropout_keys_B=keys)
-            return jax.lax.scan(lambda x, i: layer(x, here, owned, i), stream, now.repeat * each + jnp.arange(each))
+            _, places, keys = _take(cut, now.microbatch)
+            group = _take(owned, now.repeat)
+            return layers(stream, context._replace(places=places, dropout_keys_B=keys), group)
+
+        work = jax.checkpoint(work, policy=_kept(cfg, owned), prevent_cse=False)
 
         def tick(carry: tuple[Stream, Stream, Any], t: jax.Array) -> tuple[tuple[Stream, Stream, Any], None]:
             entering, arrived, reports = carry
             now, back = turn(t, stage, microbatches, repeats), turn(t, stages - 1, microbatches, repeats)
-            made, reported = work(_choose(stage == 0, take(entering, now.microbatch), arrived), now)
-            reports = jax.tree.map(lambda a, new: a.at[now.repeat].add(jnp.where(now.useful, new, 0)), reports, reported)
+            made, reported = work(_choose(stage == 0, _take(entering, now.microbatch), arrived), now)
+            reports = jax.tree.map(
+                lambda a, new: a.at[now.repeat].add(jnp.where(now.useful, new, 0)), reports, reported
+            )
             around = [(i, (i + 1) % stages) for i in range(stages)]
             arrived = jax.tree.map(lambda a: jax.lax.ppermute(a, AXIS, around), made)
-            kept = _choose(back.useful, arrived, take(entering, back.microbatch))
+            kept = _choose(back.useful, arrived, _take(entering, back.microbatch))
             entering = jax.tree.map(lambda a, new: _put(a, new, back.microbatch), entering, kept)
             return (entering, arrived, reports), None
 
@@ -176,39 +182,49 @@ def run(
     return jax.tree.map(_join, made), reports
 
 
-def _deal(array: jax.Array, stage: jax.Array, stages: int, repeats: int) -> jax.Array:
-    """Turns the layers that a stage stores, `[L/P, ...]`, into those that it runs, in order."""
-    if repeats == 1:
-        return array
-    groups = array.reshape(repeats, -1, *array.shape[1:])
-    dealt = jnp.zeros_like(groups)
-    for one in moves(stages, repeats):
-        stored = jnp.asarray([move.stored for move in one])[stage]
-        repeat = jnp.asarray([move.repeat for move in sorted(one, key=lambda move: move.target)])[stage]
-        sent = jax.lax.ppermute(take(groups, stored), AXIS, [(move.source, move.target) for move in one])
-        dealt = _put(dealt, sent, repeat)
-    return dealt.reshape(array.shape)
-
-
-def take(stacked: Any, index: jax.Array) -> Any:
-    """Returns one of what is stacked."""
-    return jax.tree.map(lambda a: jax.lax.dynamic_index_in_dim(a, index, keepdims=False), stacked)
+def mark(stream: Stream) -> Stream:
+    """Marks what enters a layer, of which `model.remat=block` keeps no more."""
+    marked: Stream = checkpoint_name(stream, _ENTERS)
+    return marked
 
 
 _FORMS = ("dynamic_slice", "squeeze", "reshape", "transpose", "convert_element_type")
 
 
-def all_but(stacked: Any) -> Callable[..., bool]:
-    """Returns what `jax.checkpoint` may keep of a layer: all but its weights, in whatever form.
+def _kept(cfg: ModelConfig, owned: Any) -> Callable[..., Any]:
+    """Returns what is kept of each tick for the backward pass: what `model.remat` says, but no weights in any form.
 
-    Ticks of one stage run different layers, so that of weights there would be a copy for each.
+    A stage runs other layers in other ticks, so that there would be a copy for each tick.
     """
-    sizes = {leaf.size // n for leaf in jax.tree.leaves(stacked) for n in (1, len(leaf))}
+    policies = jax.checkpoint_policies
+    if cfg.remat != "none":
+        named = policies.save_only_these_names(_ENTERS)
+        return named if cfg.remat == "block" else policies.dots_with_no_batch_dims_saveable
+    sizes = {size for a in jax.tree.leaves(owned) for size in (a.size, a[0].size, a[0, 0].size)}
 
     def keep(primitive: Any, *inputs: Any, **_: Any) -> bool:
         return not (primitive.name in _FORMS and inputs[0].size in sizes)
 
     return keep
+
+
+def _deal(array: jax.Array, stage: jax.Array, stages: int, repeats: int) -> jax.Array:
+    """Turns the layers that a stage stores, `[L/P, ...]`, into the groups that it runs, `[R, L/(P·R), ...]`."""
+    groups = array.reshape(repeats, -1, *array.shape[1:])
+    if repeats == 1:
+        return groups
+    dealt = jnp.zeros_like(groups)
+    for one in moves(stages, repeats):
+        stored = jnp.asarray([move.stored for move in one])[stage]
+        repeat = jnp.asarray([move.repeat for move in sorted(one, key=lambda move: move.target)])[stage]
+        sent = jax.lax.ppermute(_take(groups, stored), AXIS, [(move.source, move.target) for move in one])
+        dealt = _put(dealt, sent, repeat)
+    return dealt
+
+
+def _take(stacked: Any, index: jax.Array) -> Any:
+    """Returns one of what is stacked."""
+    return jax.tree.map(lambda a: jax.lax.dynamic_index_in_dim(a, index, keepdims=False), stacked)
 
 
 def _put(array: jax.Array, new: jax.Array, index: jax.Array) -> jax.Array:
