@@ -36,7 +36,7 @@ def test_bytes_per_token_are_those_of_the_mixture(tmp_path: Path) -> None:
 
 
 MODEL = ModelConfig(
-    vocab_size=16, n_layers=2, n_heads=8, n_kv_heads=4, d_model=32, d_ff=32, head_width=8, max_seq_len=30
+    vocab_size=16, n_layers=4, n_heads=8, n_kv_heads=4, d_model=32, d_ff=32, head_width=8, max_seq_len=30
 )
 
 
