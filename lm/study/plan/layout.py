@@ -11,7 +11,8 @@ from functools import lru_cache
 from typing import Any
 
 from lm.common import mesh as meshes
-from lm.model import cost
+from lm.common.errors import UserError
+from lm.model import cost, pipeline
 from lm.model.config import ModelConfig
 from lm.model.roles import axes_of, role_of
 
@@ -144,7 +145,17 @@ def misfit(job: Job, layout: Layout) -> str:
         return f"{job.rows} rows are not a multiple of {layout.microbatches} micro-batches × {layout.batch_parts} parts"
     if layout.context > 1 and (job.model.attention_backend != "ring" or job.model.max_seq_len % layout.context):
         return f"mesh.context={layout.context} needs model.attention_backend=ring, and a row that it divides"
+    try:
+        pipeline.check(job.model, layout.pipeline)
+    except UserError as error:
+        return str(error)
     return next((found for each in parameters(job.model) if (found := each.misfit(layout))), "")
+
+
+def with_bubble(job: Job, layout: Layout) -> float:
+    """Returns how often a stage computes for each time that is of use: it does so in the pipeline's bubble too."""
+    microbatches = pipeline.parts(job.model, layout.pipeline)
+    return 1 / (1 - pipeline.bubble(layout.pipeline, microbatches, job.model.pipeline_repeats))
 
 
 def of_config(config: Any, model: ModelConfig, mesh: dict[str, int]) -> tuple[Job, Layout]:

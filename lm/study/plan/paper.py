@@ -18,7 +18,7 @@ from lm.model.config import Layer, ModelConfig
 from lm.model.mlp import MLPS
 from lm.model.widths import key_width, recurrent_width, value_width
 from lm.study import footprint
-from lm.study.plan.layout import Job, Layout, Parameter, parameters
+from lm.study.plan.layout import Job, Layout, Parameter, parameters, with_bubble
 
 FLOAT = 4  # bytes of a parameter, a moment and a gradient
 # Arrays of the model's width that are alive at the peak of a layer's backward pass, those outside the layers included:
@@ -105,7 +105,7 @@ def saved(job: Job, layout: Layout) -> int:
     local = _local(job.model, layout)
     rows = job.rows // (layout.batch_parts * layout.microbatches)
     share = _length(job, layout) / job.model.max_seq_len
-    return int(rows * share * _kept(local) / layout.pipeline)
+    return int(rows * share * _kept(local) / layout.pipeline * with_bubble(job, layout))
 
 
 def _local(model: ModelConfig, layout: Layout) -> ModelConfig:

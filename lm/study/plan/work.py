@@ -8,9 +8,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from lm.model import pipeline
 from lm.model.config import Layer
 from lm.model.widths import key_width, recurrent_width, value_width
-from lm.study.plan.layout import Job, Layout, parameters
+from lm.study.plan.layout import Job, Layout, parameters, with_bubble
 from lm.study.plan.paper import FLOAT, narrow, state
 
 UPDATE_PASSES = 3.5  # over parameters and moments of AdamW, which are read and written, and the gradient, which is read
@@ -59,12 +60,19 @@ class Work:
 def work(job: Job, layout: Layout) -> Work:
     """Returns what each device does in a step."""
     n = job.tokens / (layout.batch_parts * layout.context)  # tokens of a device, all micro-batches
-    products = 2 * n * sum(_weights(job, layout).values())
+    numbers, rounds = _weights(job, layout), with_bubble(job, layout)
+    products = 2 * n * (rounds * numbers["layers"] + numbers["head"])
     update = UPDATE_PASSES / 3 * 2 * sum(state(job, layout).values())
     streams = n * job.item * _width(job, layout) * _passes(layout)
     weights = 2 * job.item * layout.microbatches * _passes(layout) * _layer_weights(job, layout)
+    if layout.pipeline > 1:  # each tick reads the weights of a group anew
+        weights *= rounds * pipeline.parts(job.model, layout.pipeline)
     return Work(
-        products, n * _attention(job, layout), update + streams + weights, update, tuple(_traffic(job, layout, n))
+        products,
+        n * rounds * _attention(job, layout),
+        update + streams + weights,
+        update,
+        tuple(_traffic(job, layout, n)),
     )
 
 
@@ -167,5 +175,9 @@ def _traffic(job: Job, layout: Layout, n: float) -> list[Traffic]:
     moe = sum(1 for layer in model.layers if layer.n_experts) / layout.pipeline
     add("expert", "all-gather", 2 * stream * layout.expert * moe * (1 + again / 2), exposed=True)
     add("expert", "reduce-scatter", 2 * stream * layout.expert * moe, exposed=True)
-    add("pipeline", "collective-permute", 2 * stream, exposed=True)
+    if layout.pipeline > 1:
+        moved = 2 * with_bubble(job, layout) * model.pipeline_repeats * stream  # each tick, forwards and backwards
+        dealt = 2 * FLOAT * held * layout.microbatches if model.pipeline_repeats > 1 else 0.0
+        found.append(Traffic("pipeline", "collective-permute", moved + dealt, exposed=True))
+        add("pipeline", "all-reduce", 3 * 2 * FLOAT * n * model.d_model, exposed=True)
     return found

@@ -108,3 +108,18 @@ def test_batch_shapes_are_those_of_a_step() -> None:
     assert shapes["tokens"].shape == (4, 16)
     assert shapes["index"].shape == (4,)
     assert shapes["loss_mask"].dtype == jnp.float32
+
+
+@pytest.mark.parametrize(("repeats", "ticks"), [(1, 7), (2, 11)])
+def test_a_stage_of_a_pipeline_computes_and_passes_on_in_the_bubble_too(repeats: int, ticks: int) -> None:
+    """Four micro-batches over four stages; the bytes were read off what the compiler makes of this model."""
+    model = replace(SMALL, n_layers=8, n_kv_heads=4, d_model=64, d_ff=128, head_width=16, max_seq_len=4)
+    job = Job(replace(model, pipeline_repeats=repeats), 4)
+    alone, staged = work(job, Layout()), work(job, Layout(pipeline=4))
+    assert staged.attention_flops == pytest.approx(alone.attention_flops / 4 * ticks / (4 * repeats))
+    assert staged.flops < alone.flops
+    moved = {each.kind: each.bytes for each in staged.traffic}
+    assert moved == {"collective-permute": {1: 14_336, 2: 679_936}[repeats], "all-reduce": 18_432}
+    assert "pipeline_repeats=3 groups: 8 layers" in misfit(
+        Job(replace(model, pipeline_repeats=3), 4), Layout(pipeline=4)
+    )
