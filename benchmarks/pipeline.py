@@ -35,7 +35,7 @@ from lm.model.roles import logical_axes
 from lm.study.plan import hlo
 from lm.train.step import loss_sums
 
-STAGES, ROWS, DEPTHS = 4, 4, (8, 24)  # rows of a micro-batch
+STAGES, ROWS, DEPTHS = 4, 8, (8, 24)  # rows of a micro-batch
 MODEL = ModelConfig(
     vocab_size=64, n_layers=DEPTHS[0], n_heads=4, n_kv_heads=4, d_model=256, d_ff=704, head_width=64, max_seq_len=128,
     remat="block",  # else a pipeline, which keeps what all of its ticks made, would mostly wait for memory
@@ -45,7 +45,7 @@ MODEL = ModelConfig(
 class Program(NamedTuple):
     """Compiled calls that run at the same time, and the operations of their products on one device."""
 
-    calls: list[Callable[[], Any]]
+    calls: Sequence[Callable[[], Any]]
     flops: float
 
     def seconds(self) -> float:
@@ -135,7 +135,7 @@ def main() -> None:
     """Prints the table, and writes it where asked."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--output", type=Path, help="a Markdown file")
-    parser.add_argument("--rounds", type=int, default=9, help="runs of each program")
+    parser.add_argument("--rounds", type=int, default=5, help="runs of each program")
     parser.add_argument("--microbatches", type=int, nargs="+", default=[4, 8, 16])
     parser.add_argument("--repeats", type=int, nargs="+", default=[1, 2])
     options = parser.parse_args()
