@@ -63,7 +63,7 @@ def staged(model: ModelConfig) -> Program:
     rows = ROWS * model.pipeline_microbatches
     batch = jax.device_put(_batch(rows), NamedSharding(mesh, PartitionSpec()))
     with jax.set_mesh(mesh):
-        compiled = jax.jit(partial(_gradient, model)).lower(params, batch).compile()
+        compiled: Any = jax.jit(partial(_gradient, model)).lower(params, batch).compile()
     return Program([partial(compiled, params, batch)], hlo.read(compiled.as_text()).flops())
 
 
@@ -81,7 +81,7 @@ def useful(model: ModelConfig) -> Program:
     calls, flops = [], 0.0
     for device in jax.devices()[:STAGES]:
         arguments = jax.device_put((init(model, jax.random.key(0)), _batch(ROWS * share)), device)
-        compiled = jax.jit(shared).lower(*arguments).compile()
+        compiled: Any = jax.jit(shared).lower(*arguments).compile()
         calls.append(partial(compiled, *arguments))
         flops = hlo.read(compiled.as_text()).flops()
     return Program(calls, flops)
