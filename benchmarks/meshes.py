@@ -50,6 +50,7 @@ CASES = (
     Case({"fsdp": 4, "tensor": 2}),
     Case({"context": 4, "data": 2}, RING),
     Case({"pipeline": 4, "data": 2}),
+    Case({"pipeline": 2, "data": 4}, {"model.pipeline_repeats": 2}),
     Case({"expert": 4, "data": 2}, EXPERTS),
     Case({"data": 2, "fsdp": 2, "tensor": 2}),
     Case({"data": 2, "pipeline": 2, "tensor": 2}),
