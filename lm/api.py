@@ -139,7 +139,7 @@ def load(run: str | Path, *, step: int | None = None, best: bool = False) -> Mod
         with Checkpoints(buckets.checkpoints(directory)) as checkpoints:
             found, params, _ = checkpoints.restore_params(step, best=best)
         return Model(
-            config=ModelConfig.from_dict(config["model"]),
+            config=runs.model_of(config),
             tokenizer=tokenizers.load(directory / runs.TOKENIZER),
             params=params,
             step=found,

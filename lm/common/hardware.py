@@ -1,4 +1,4 @@
-"""What the hardware gains by: compute dtype and peak throughput."""
+"""What the hardware gains by: compute dtype, products in eight bits, and peak throughput."""
 
 from __future__ import annotations
 
@@ -31,6 +31,28 @@ PEAK_FLOPS: dict[str, float] = {
 }
 # Parts of a chip, or slower chips of the same name: the row of the whole chip says nothing of them.
 _OTHER_CHIPS = {"MIG", "Laptop", "D"}
+
+
+# TPUs that multiply eight bits faster than bfloat16, by JAX's names for them, and the first NVIDIA generation that does.
+_EIGHT_BIT_TPUS = {
+    "int8": ("TPU v5 lite", "TPU v5e", "TPU v5", "TPU v5p", "TPU v6 lite", "TPU v6e"),
+    "fp8": ("TPU7x",),
+}
+_EIGHT_BIT_GPUS = {"int8": (7, 5), "fp8": (8, 9)}
+WITH_UNITS = {
+    "int8": "TPU v5e, v5p and v6e, and NVIDIA GPUs from compute capability 7.5 on",
+    "fp8": "TPU7x, and NVIDIA GPUs from compute capability 8.9 on",
+}
+
+
+def multiplies(kind: str, device: Any) -> bool:
+    """Says whether a device has units that multiply numbers of eight bits: `int8` or `fp8`."""
+    if device.platform == "tpu":
+        return device.device_kind in _EIGHT_BIT_TPUS[kind]
+    parts = str(getattr(device, "compute_capability", "")).split(".")
+    if device.platform != "gpu" or not all(part.isdecimal() for part in parts):  # AMD's are no numbers
+        return False
+    return tuple(map(int, parts)) >= _EIGHT_BIT_GPUS[kind]
 
 
 def compute_dtype() -> str:

@@ -78,7 +78,7 @@ def _open(run: str) -> _Reader:
     with Checkpoints(buckets.checkpoints(directory)) as checkpoints:
         _, params, _ = checkpoints.restore_params()
     tokenizer = tokenizers.load(directory / runs.TOKENIZER)
-    model = ModelConfig.from_dict(config["model"])
+    model = runs.model_of(config)
     score = jax.jit(batch_sums(model, jnp.asarray(tokenizer.token_bytes())))
     return _Reader(model, params, tokenizer, config["data"]["bos"], config["data"]["eos"], score)
 

@@ -123,6 +123,11 @@ def _check_pattern(c: ModelConfig) -> None:
         raise UserError("model.residual=parallel_shared: model.norm_placement=output norms no input to share")
     if c.residual != "sequential" and any(layer.mlp == "none" for layer in c.layers):
         raise UserError(f"model.residual={c.residual}: needs an MLP beside the mixer, but model.mlp is none")
+    if c.quantize != "none" and c.dtype == "float16":
+        raise UserError(
+            f"model.quantize={c.quantize}: takes the scales of weights into gradients, which leave float16's range; "
+            "set model.dtype=bfloat16"
+        )
     if c.predict_ahead and c.value_residual:
         raise UserError(
             f"model.predict_ahead={c.predict_ahead}: its blocks know no first layer's values, which "

@@ -37,6 +37,7 @@ AttentionGate = Literal["none", "head", "element"]
 AttentionBackend = Literal["xla", "ring", "splash", "splash_interpret", "cudnn"]
 Remat = Literal["none", "dots", "block"]
 Dtype = Literal["float32", "bfloat16", "float16"]
+Quantize = Literal["none", "int8", "fp8"]
 
 
 @dataclass(frozen=True)
@@ -216,6 +217,7 @@ class ModelConfig:
     pipeline_repeats: int = 1
     remat: Remat = "none"
     dtype: Dtype = "float32"
+    quantize: Quantize = "none"
 
     def __post_init__(self) -> None:
         checks.check(self)

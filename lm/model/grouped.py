@@ -5,10 +5,14 @@ Dims: N inputs, R rows, E matrices, G tiles, S rows of a tile, I inputs, O outpu
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+
+from lm.model import quantized
+from lm.model.quantized import Operand
 
 SMALLEST_TILE, LARGEST_TILE = 8, 128
 
@@ -71,35 +75,56 @@ def tiles(matrix_R: jax.Array, n: int) -> Tiles:
     return Tiles(place_R, matrix_G, end_E[-1], size)
 
 
-@jax.custom_vjp
-def product(x_GSI: jax.Array, kernels_EIO: jax.Array, matrix_G: jax.Array, used: jax.Array) -> jax.Array:
+@partial(jax.custom_vjp, nondiff_argnums=(4,))
+def product(
+    x_GSI: jax.Array, kernels_EIO: jax.Array, matrix_G: jax.Array, used: jax.Array, quantize: str = "none"
+) -> jax.Array:
     """Multiplies each of the `used` first tiles with its matrix: `[G, S, O]`, zeros in the tiles after them.
 
     A loop over tiles: XLA turns `ragged_dot` into a dense product with every matrix where it has no kernel for it.
     """
+    return _forward(x_GSI, kernels_EIO, matrix_G, used, quantize)[0]
 
+
+def _multiply(x_GSI: Operand, kernels_EIO: Operand, matrix_G: jax.Array, used: jax.Array, dtype: Any) -> jax.Array:
     def body(g: jax.Array, y_GSO: jax.Array) -> jax.Array:
-        y_SO = jnp.dot(x_GSI[g], kernels_EIO[matrix_G[g]])
+        y_SO = quantized.multiply(_at(x_GSI, g), _at(kernels_EIO, matrix_G[g]), dtype)
         return jax.lax.dynamic_update_index_in_dim(y_GSO, y_SO, g, 0)
 
-    y_GSO = jnp.zeros((*x_GSI.shape[:-1], kernels_EIO.shape[-1]), x_GSI.dtype)
-    return jax.lax.fori_loop(0, used, body, y_GSO)
+    return jax.lax.fori_loop(0, used, body, jnp.zeros((*x_GSI.shape[:-1], kernels_EIO.shape[-1]), dtype))
 
 
-def _forward(x_GSI: jax.Array, kernels_EIO: jax.Array, matrix_G: jax.Array, used: jax.Array) -> tuple[jax.Array, Any]:
-    return product(x_GSI, kernels_EIO, matrix_G, used), (x_GSI, kernels_EIO, matrix_G, used)
+def _at(operand: Operand, index: jax.Array) -> Operand:
+    return jax.tree.map(lambda a: a[index], operand)
 
 
-def _backward(kept: Any, dy_GSO: jax.Array) -> tuple[jax.Array, jax.Array, None, None]:
-    x_GSI, kernels_EIO, matrix_G, used = kept
+def _forward(
+    x_GSI: jax.Array, kernels_EIO: jax.Array, matrix_G: jax.Array, used: jax.Array, quantize: str
+) -> tuple[jax.Array, Any]:
+    x: Operand = x_GSI
+    kernels: Operand = kernels_EIO
+    if quantize != "none":
+        dtype = quantized.FORMATS[quantize].forward
+        x, kernels = quantized.rounded(x_GSI, dtype, over=(-1,)), quantized.rounded(kernels_EIO, dtype, over=(-2,))
+    return _multiply(x, kernels, matrix_G, used, x_GSI.dtype), (x, kernels, matrix_G, used)
+
+
+def _backward(quantize: str, kept: Any, dy_GSO: jax.Array) -> tuple[jax.Array, jax.Array, None, None]:
+    x, kernels, matrix_G, used = kept
+    towards_x: Operand = dy_GSO
+    towards_kernels: Operand = dy_GSO
+    if quantize != "none":
+        towards_x = quantized.gradient(dy_GSO, kernels.scale[matrix_G], quantize, over=(-1,))
+        towards_kernels = quantized.gradient(dy_GSO, x.scale, quantize, over=(-2,))
+        x, kernels = x.qvalue, kernels.qvalue
 
     def body(g: jax.Array, sum_EIO: jax.Array) -> jax.Array:
-        own_IO = jnp.dot(x_GSI[g].T, dy_GSO[g], preferred_element_type=jnp.float32)
+        own_IO = quantized.multiply(x[g].T, _at(towards_kernels, g), jnp.float32)
         return sum_EIO.at[matrix_G[g]].add(own_IO)
 
-    dkernels_EIO = jax.lax.fori_loop(0, used, body, jnp.zeros(kernels_EIO.shape, jnp.float32))
-    dx_GSI = product(dy_GSO, kernels_EIO.swapaxes(-1, -2), matrix_G, used)
-    return dx_GSI, dkernels_EIO.astype(kernels_EIO.dtype), None, None
+    dkernels_EIO = jax.lax.fori_loop(0, used, body, jnp.zeros(kernels.shape, jnp.float32))
+    dx_GSI = _multiply(towards_x, kernels.swapaxes(-1, -2), matrix_G, used, dy_GSO.dtype)
+    return dx_GSI, dkernels_EIO.astype(dy_GSO.dtype), None, None
 
 
 product.defvjp(_forward, _backward)

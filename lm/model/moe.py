@@ -20,7 +20,7 @@ import jax.numpy as jnp
 from jax.sharding import PartitionSpec
 
 from lm.common import mesh as meshes
-from lm.model import grouped
+from lm.model import grouped, quantized
 from lm.model.config import Layer, ModelConfig
 from lm.model.context import Aux
 from lm.model.linear import Linear
@@ -67,10 +67,11 @@ class MoE(nn.Module):
             weights |= Expert(c, (n, c.d_model, width), name=name)()
         weights |= Expert(c, (n, width, c.d_model), name="expert_down")()
         if moe.capacity_factor:
-            y_BTD, dropped = with_capacity(self.layer, capacity(c, n, x_BTD.shape[1]), x_BTD, routing, weights)
+            size = capacity(c, n, x_BTD.shape[1])
+            y_BTD, dropped = with_capacity(self.layer, size, x_BTD, routing, weights, c.quantize)
             aux = {**routing.aux, "dropped": dropped}
         else:
-            y_BTD, aux = dropless(self.layer, x_BTD, routing, weights), routing.aux
+            y_BTD, aux = dropless(self.layer, x_BTD, routing, weights, c.quantize), routing.aux
         if moe.shared_d_ff:
             y_BTD += self._shared(x_BTD)
         return y_BTD, aux
@@ -100,7 +101,9 @@ def _mlp(kind: str, weights: Weights, x: jax.Array, product: Callable[..., jax.A
     return linear("expert_down", MLPS[kind].units(*(linear(name, x) for name in into)))
 
 
-def dropless(layer: Layer, x_BTD: jax.Array, routing: Routing, weights: Weights) -> jax.Array:
+def dropless(
+    layer: Layer, x_BTD: jax.Array, routing: Routing, weights: Weights, quantize: str = "none"
+) -> jax.Array:
     """Sends every token to all of its experts.
 
     On a mesh each device sorts its own tokens, together with those of the devices it shares the experts with, and
@@ -110,9 +113,9 @@ def dropless(layer: Layer, x_BTD: jax.Array, routing: Routing, weights: Weights)
     mesh = jax.sharding.get_abstract_mesh()
     tokens = meshes.spec(("batch", "time"))
     if mesh.empty or mesh.size == 1 or not meshes.divides(mesh, tokens, x_BTD.shape[:2]):
-        return _sorted(layer.mlp, *inputs, weights)
+        return _sorted(layer.mlp, quantize, *inputs, weights)
     of_weights = {name: _activation_spec(named(name).axes) for name in weights}
-    run = partial(_on_device, layer.mlp)
+    run = partial(_on_device, layer.mlp, quantize)
     return meshes.shard_map(run, in_specs=(tokens, tokens, tokens, of_weights), out_specs=tokens)(*inputs, weights)
 
 
@@ -122,7 +125,7 @@ def _activation_spec(axes: tuple[str, ...]) -> PartitionSpec:
 
 
 def _on_device(
-    kind: str, x_BTD: jax.Array, chosen_BTK: jax.Array, weights_BTK: jax.Array, weights: Weights
+    kind: str, quantize: str, x_BTD: jax.Array, chosen_BTK: jax.Array, weights_BTK: jax.Array, weights: Weights
 ) -> jax.Array:
     """Adds up what the experts here make of the tokens of all devices along `expert`, and takes back its own."""
     here = len(weights["expert_up.kernel"])
@@ -134,21 +137,23 @@ def _on_device(
     if "expert_down.bias" in weights:  # once, not by every part of the units
         first = jax.lax.axis_index("tensor") == 0
         weights = {**weights, "expert_down.bias": weights["expert_down.bias"] * first}
-    y_BTD = jax.lax.psum(_sorted(kind, x_BTD, mine_BTK, weights_BTK, weights), "tensor")
+    y_BTD = jax.lax.psum(_sorted(kind, quantize, x_BTD, mine_BTK, weights_BTK, weights), "tensor")
     return jax.lax.psum_scatter(y_BTD, "expert", tiled=True)
 
 
-def _sorted(kind: str, x_BTD: jax.Array, chosen_BTK: jax.Array, weights_BTK: jax.Array, weights: Weights) -> jax.Array:
+def _sorted(
+    kind: str, quantize: str, x_BTD: jax.Array, chosen_BTK: jax.Array, weights_BTK: jax.Array, weights: Weights
+) -> jax.Array:
     """Sorts tokens by expert, runs the experts, and adds each token's results, its best expert's first."""
     tiles = grouped.tiles(chosen_BTK.reshape(-1), len(weights["expert_up.kernel"]))
-    product = partial(grouped.product, matrix_G=tiles.matrix_G, used=tiles.used)
+    product = partial(grouped.product, matrix_G=tiles.matrix_G, used=tiles.used, quantize=quantize)
     x_GSD = tiles.lay_out(x_BTD.reshape(-1, x_BTD.shape[-1]))
     y_GSD = _mlp(kind, weights, x_GSD, product, lambda bias_EO: bias_EO[tiles.matrix_G][:, None])
     return _weighted(tiles.collect(y_GSD).reshape(*chosen_BTK.shape, -1), weights_BTK)
 
 
 def with_capacity(
-    layer: Layer, size: int, x_BTD: jax.Array, routing: Routing, weights: Weights
+    layer: Layer, size: int, x_BTD: jax.Array, routing: Routing, weights: Weights, quantize: str = "none"
 ) -> tuple[jax.Array, jax.Array]:
     """Lets each expert take the first `size` tokens of a row that chose it; returns also how many choices it drops."""
     b, t, top_k = routing.chosen_BTK.shape
@@ -158,10 +163,16 @@ def with_capacity(
     taken_BR = (rank_BR < size) & (chosen_BR < n)
     place_BR = jnp.where(taken_BR, chosen_BR * size + rank_BR, n * size)
     x_BECD = jax.vmap(lambda x_TD, place_R: grouped.lay_out(x_TD, place_R, n, size))(x_BTD, place_BR)
-    y_BECD = _mlp(layer.mlp, weights, x_BECD, partial(jnp.einsum, "beci,eio->beco"), lambda bias_EO: bias_EO[:, None])
+    y_BECD = _mlp(layer.mlp, weights, x_BECD, partial(_by_expert, quantize), lambda bias_EO: bias_EO[:, None])
     y_BRD = jax.vmap(grouped.collect)(y_BECD, place_BR)
     dropped = jnp.sum((chosen_BR < n) & ~taken_BR).astype(jnp.float32)
     return _weighted(y_BRD.reshape(b, t, top_k, -1), routing.weights_BTK), dropped
+
+
+def _by_expert(quantize: str, x_BECI: jax.Array, kernels_EIO: jax.Array) -> jax.Array:
+    if quantize == "none":
+        return jnp.einsum("beci,eio->beco", x_BECI, kernels_EIO)
+    return jax.vmap(partial(quantized.product, kind=quantize), in_axes=(1, 0), out_axes=1)(x_BECI, kernels_EIO)
 
 
 def _weighted(y_BTKD: jax.Array, weights_BTK: jax.Array) -> jax.Array:

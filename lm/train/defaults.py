@@ -67,6 +67,7 @@ def pretrain() -> ConfigDict:
                     "limit": 3,  # how often to go back, or how many updates to leave out in a row
                 },
                 "watchdog_seconds": 0.0,  # without a step after which a process ends as hung; 0: waits for ever
+                "allow_unverified": False,  # use what this hardware has no units or memory for, at the price of speed
                 "tensorboard": False,  # write event files beside the metrics
                 "wandb": "",  # a Weights & Biases project to log to as well
             },
@@ -212,6 +213,7 @@ def model() -> ConfigDict:
             "scan_layers": True,  # compile one period of layers and loop over it, else all; the parameters are the same
             "remat": "none",  # or dots, block: what the backward pass computes again
             "dtype": config_dict.placeholder(str),  # of computation; parameters are float32; unset: by hardware
+            "quantize": "none",  # or int8, fp8: the layers' products in training, gradients' too, in eight bits
         }
     )
 

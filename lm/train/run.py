@@ -15,6 +15,7 @@ from __future__ import annotations
 import difflib
 import json
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from lm.common import manifest
 from lm.common.buckets import CHECKPOINTS
 from lm.common.config import differences
 from lm.common.errors import UserError
+from lm.model.config import ModelConfig
 
 CONFIG, RUN, METRICS, SAMPLES = "config.json", "run.json", "metrics.jsonl", "samples.json"
 EVALUATION, REPORT = "eval.json", "report.html"
@@ -44,6 +46,7 @@ FREE_KEYS = (
     "train.watchdog_seconds",
     "train.restore_fallback",
     "train.tensorboard",
+    "train.allow_unverified",
     "train.wandb",
 )
 
@@ -61,6 +64,11 @@ def read_config(directory: Path) -> dict[str, Any]:
             "Hugging Face's format, or of what `lm export` wrote"
         )
     return config
+
+
+def model_of(config: Mapping[str, Any]) -> ModelConfig:
+    """Returns the model of a resolved config as it is computed after training, without `model.quantize`."""
+    return replace(ModelConfig.from_dict(config["model"]), quantize="none")
 
 
 def read_facts(directory: Path) -> dict[str, Any]:

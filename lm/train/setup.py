@@ -21,7 +21,7 @@ from lm.data.shards import Shards, training_examples
 from lm.model import cost, pipeline
 from lm.model.attention import support
 from lm.model.config import ModelConfig
-from lm.train import run, sizing
+from lm.train import run, sizing, unverified
 from lm.train.guard import Guard
 from lm.train.loop import Task
 from lm.train.optimizer import Optimizer
@@ -112,6 +112,7 @@ def _make_parts(cfg: ConfigDict, model: ModelConfig) -> tuple[Mesh, Optimizer, B
     train = cfg.train
     mesh = meshes.make_mesh(cfg.mesh)
     support.check_hardware(model.attention_backend, jax.default_backend())
+    unverified.check(cfg, jax.devices()[0])
     check_mesh(model, mesh)
     for size in {train.batch_size, train.ramp.batch_size} - {0}:
         if size % (train.microbatches * meshes.batch_parts(mesh)):

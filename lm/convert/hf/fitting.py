@@ -17,7 +17,8 @@ from lm.model.widths import key_width, recurrent_blocks, recurrent_width, step_r
 
 # How a model is computed or trained, not what it is.
 COMPUTED = (
-    *("attention_backend", "scan_layers", "pipeline_microbatches", "pipeline_repeats", "remat", "dtype", "dropout"),
+    *("attention_backend", "scan_layers", "pipeline_microbatches", "pipeline_repeats", "remat", "dtype", "quantize"),
+    "dropout",
     *("moe.balance_weight", "moe.balance_rate", "moe.z_weight"),
 )
 _READ_BACK = "config.json"

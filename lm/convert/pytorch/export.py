@@ -26,7 +26,7 @@ _SOURCE = Path(__file__).with_name("modeling_lm.py")
 # How it is computed, which the module decides, and what only training has.
 _LEFT_OUT = (
     *("attention_backend", "scan_layers", "pipeline_microbatches", "pipeline_repeats"),
-    *("remat", "dtype", "predict_ahead"),
+    *("remat", "dtype", "quantize", "predict_ahead"),
 )
 
 

@@ -15,7 +15,7 @@ from lm.model import rope
 from lm.model.attention import Places, attend
 from lm.model.config import ModelConfig
 from lm.model.context import Context, MixerCache, Stream
-from lm.model.linear import Linear
+from lm.model.linear import Linear, product
 from lm.model.mixers.attention import Attending, extend
 from lm.model.norms import Norm
 from lm.model.roles import initialise
@@ -35,7 +35,9 @@ class Unfold(nn.Module):
 
     def __call__(self, latent_BSL: jax.Array) -> jax.Array:
         """Maps latents to heads, `[B, S, H, P]`."""
-        return jnp.einsum("bsl,lhp->bshp", latent_BSL, self.kernel.astype(self.cfg.dtype))
+        kernel_LX = self.kernel.astype(self.cfg.dtype).reshape(latent_BSL.shape[-1], -1)
+        heads_BSX = product(latent_BSL, kernel_LX, quantize=self.cfg.quantize)
+        return heads_BSX.reshape(*latent_BSL.shape[:-1], *self.kernel.shape[1:])
 
     def onto_latent(self, q_BTHP: jax.Array) -> jax.Array:
         """Maps queries to where they score a latent as they would score its key, `[B, T, H, L]`."""

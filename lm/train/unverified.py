@@ -1,0 +1,31 @@
+"""What only some hardware can do: refused by name elsewhere, unless `train.allow_unverified` says to try it all the same.
+
+What is allowed so computes the right numbers, or fails; but it saves nothing of what it is for.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from lm.common import hardware
+from lm.common.errors import UserError
+
+_ANYWAY = "or set train.allow_unverified=True to do it here all the same"
+
+
+def check(cfg: ConfigDict, device: Any) -> None:
+    """Refuses keys of a pretraining config that a device of this kind gains nothing by.
+
+    Raises:
+        UserError: the key, what the device lacks, and what has it.
+    """
+    if cfg.train.allow_unverified:
+        return
+    kind = cfg.model.quantize
+    if kind != "none" and not hardware.multiplies(kind, device):
+        raise UserError(
+            f"model.quantize={kind}: {device.device_kind} has no units for it; {hardware.WITH_UNITS[kind]} do; set it "
+            f"to none, {_ANYWAY}"
+        )
