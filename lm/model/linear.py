@@ -17,9 +17,7 @@ from lm.model.config import ModelConfig
 from lm.model.roles import ROLES, initialise
 
 
-def product(
-    x_BTI: jax.Array, kernel_IO: jax.Array, out_dtype: str | None = None, quantize: str = "none"
-) -> jax.Array:
+def product(x_BTI: jax.Array, kernel_IO: jax.Array, out_dtype: str | None = None, quantize: str = "none") -> jax.Array:
     """Multiplies `[B, T, I]` into `[B, T, O]`, as one two-dimensional product unless rows are split over devices.
 
     A weight gradient that contracts two leading axes goes through layout copies on a CPU; where time is sharded,

@@ -101,9 +101,7 @@ def _mlp(kind: str, weights: Weights, x: jax.Array, product: Callable[..., jax.A
     return linear("expert_down", MLPS[kind].units(*(linear(name, x) for name in into)))
 
 
-def dropless(
-    layer: Layer, x_BTD: jax.Array, routing: Routing, weights: Weights, quantize: str = "none"
-) -> jax.Array:
+def dropless(layer: Layer, x_BTD: jax.Array, routing: Routing, weights: Weights, quantize: str = "none") -> jax.Array:
     """Sends every token to all of its experts.
 
     On a mesh each device sorts its own tokens, together with those of the devices it shares the experts with, and

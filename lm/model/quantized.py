@@ -27,14 +27,17 @@ class Format(NamedTuple):
 
 
 FORMATS = {"int8": Format("int8", "int8"), "fp8": Format("float8_e4m3fn", "float8_e5m2")}
+# The largest number becomes 127, where Qwix would have it at 127.5: between two, so that its last digit would decide.
+CALIBRATION = {"int8": f"absmax,{127.5 / 127}"}
 
 
 def rounded(a: jax.Array, dtype: str, over: tuple[int, ...]) -> Operand:
     """Rounds to `dtype`, by one scale for all that stands along the axes `over`."""
     import qwix
 
-    shared = {axis % a.ndim for axis in over}
-    return qwix.quantize(a, jnp.dtype(dtype), channelwise_axes=[axis for axis in range(a.ndim) if axis not in shared])
+    own = [axis for axis in range(a.ndim) if axis not in {axis % a.ndim for axis in over}]
+    method = CALIBRATION.get(dtype, "absmax")
+    return qwix.quantize(a, jnp.dtype(dtype), channelwise_axes=own, calibration_method=method)
 
 
 def multiply(a: Operand, b: Operand, dtype: Any, axes: tuple[tuple[int, ...], tuple[int, ...]] | None = None) -> Any:
