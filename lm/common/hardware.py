@@ -33,7 +33,7 @@ PEAK_FLOPS: dict[str, float] = {
 _OTHER_CHIPS = {"MIG", "Laptop", "D"}
 
 
-# TPUs that multiply eight bits faster than bfloat16, by JAX's names for them, and the first NVIDIA generation that does.
+# TPUs that multiply eight bits faster than bfloat16, by JAX's names, and the first of NVIDIA's generations that does.
 _EIGHT_BIT_TPUS = {
     "int8": ("TPU v5 lite", "TPU v5e", "TPU v5", "TPU v5p", "TPU v6 lite", "TPU v6e"),
     "fp8": ("TPU7x",),
@@ -53,6 +53,14 @@ def multiplies(kind: str, device: Any) -> bool:
     if device.platform != "gpu" or not all(part.isdecimal() for part in parts):  # AMD's are no numbers
         return False
     return tuple(map(int, parts)) >= _EIGHT_BIT_GPUS[kind]
+
+
+HOST = "pinned_host"  # JAX's name for a machine's memory from which its accelerators copy
+
+
+def reaches_host(device: Any) -> bool:
+    """Says whether arrays of a device can lie in its machine's memory, and be used from there in a compiled step."""
+    return any(memory.kind == HOST for memory in device.addressable_memories())
 
 
 def compute_dtype() -> str:

@@ -71,6 +71,7 @@ def _fingerprint(array: jax.Array) -> jax.Array:
     """Sums two differently mixed words over an array; uint32 `[2]`."""
     width = array.dtype.itemsize
     assert width <= 4, f"no fingerprint of {array.dtype}"
+    array = jax.device_put(array, jax.memory.Space.Device)  # what lies in the host's memory is computed with nowhere
     if array.dtype == jnp.bool_:
         array = array.astype(jnp.uint8)
     bits = jax.lax.bitcast_convert_type(array, f"uint{8 * width}").astype(jnp.uint32)

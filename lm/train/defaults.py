@@ -30,6 +30,7 @@ def pretrain() -> ConfigDict:
                 "weight_decay": 0.1,  # of matrices; times the learning rate
                 "muon_momentum": 0.95,  # muon: decay of the momentum
                 "moment_dtype": "float32",  # of the first moment; bfloat16 saves two bytes a parameter
+                "offload": False,  # keep both moments in the host's memory while gradients are computed
             },
             "schedule": {
                 "name": "cosine",  # or wsd: warm-up, stable, decay

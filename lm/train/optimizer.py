@@ -33,7 +33,10 @@ class OptimizerState(NamedTuple):
 
 
 class Optimizer(NamedTuple):
-    """The optimizer as a value; `init` and `update` are its pure functions."""
+    """The optimizer as a value; `init` and `update` are its pure functions.
+
+    With `offload` the state's moments lie in the host's memory between steps, see `lm.train.state`.
+    """
 
     name: str
     peak_lr: float
@@ -45,6 +48,7 @@ class Optimizer(NamedTuple):
     muon_momentum: float
     width_ratio: float = 1.0
     moment_dtype: str = "float32"
+    offload: bool = False
 
     @classmethod
     def from_config(cls, cfg: Any, schedule: Schedule, width_ratio: float = 1.0) -> Optimizer:
@@ -59,7 +63,7 @@ class Optimizer(NamedTuple):
             raise UserError(f"optimizer.moment_dtype={cfg.moment_dtype}: choose one of {', '.join(MOMENT_DTYPES)}")
         betas = (cfg.b1, cfg.b2, cfg.epsilon)
         made = cls(cfg.name, cfg.peak_lr, schedule, *betas, cfg.weight_decay, cfg.muon_momentum, width_ratio)
-        return made._replace(moment_dtype=cfg.moment_dtype)
+        return made._replace(moment_dtype=cfg.moment_dtype, offload=cfg.offload)
 
     def uses_muon(self, role: Role) -> bool:
         """Says whether parameters of this role are updated by Muon: hidden matrices, when it is on."""

@@ -35,6 +35,7 @@ FREE_KEYS = (
     "dry_run",
     "data.workers",
     "mesh.",
+    "optimizer.offload",
     "sample.",
     "train.log_every",
     "train.eval_every",

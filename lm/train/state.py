@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import jax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from lm.common import hardware
 from lm.common import mesh as meshes
 from lm.model import decoder
 from lm.model.config import ModelConfig
@@ -30,9 +31,10 @@ def abstract_state(model: ModelConfig, optimizer: Optimizer, mesh: Mesh) -> Trai
     shapes = jax.eval_shape(partial(_build, model, optimizer), jax.random.key(0))
     params = meshes.shardings(mesh, shapes.params, logical_axes(shapes.params))
     replicated = NamedSharding(mesh, PartitionSpec())
-    nu = jax.tree.map(lambda leaf, sharding: sharding if leaf.ndim else replicated, shapes.optimizer.nu, params)
+    moments = jax.tree.map(lambda where: where.with_memory_kind(hardware.HOST), params) if optimizer.offload else params
+    nu = jax.tree.map(lambda leaf, where: where if leaf.ndim else replicated, shapes.optimizer.nu, moments)
     of_scale = jax.tree.map(lambda _: replicated, shapes.scale)
-    placed: Any = TrainState(params, OptimizerState(replicated, params, nu), of_scale)  # type: ignore[arg-type]
+    placed: Any = TrainState(params, OptimizerState(replicated, moments, nu), of_scale)  # type: ignore[arg-type]
     return jax.tree.map(lambda s, where: jax.ShapeDtypeStruct(s.shape, s.dtype, sharding=where), shapes, placed)
 
 
@@ -41,6 +43,16 @@ def init_state(model: ModelConfig, optimizer: Optimizer, mesh: Mesh, seed: int) 
     where = jax.tree.map(lambda s: s.sharding, abstract_state(model, optimizer, mesh))
     with jax.set_mesh(mesh):
         return jax.jit(partial(_build, model, optimizer), out_shardings=where)(jax.random.key(seed))
+
+
+def at_hand(state: TrainState) -> TrainState:
+    """Returns the state, in a compiled step, with all of it in the devices' memory, wherever it lay."""
+
+    def fetched(leaf: jax.Array) -> jax.Array:
+        return jax.device_put(leaf, jax.memory.Space.Device) if leaf.ndim else leaf
+
+    moments = jax.tree.map(fetched, (state.optimizer.mu, state.optimizer.nu))
+    return state._replace(optimizer=OptimizerState(state.optimizer.steps, *moments))
 
 
 def _build(model: ModelConfig, optimizer: Optimizer, key: jax.Array) -> TrainState:

@@ -22,7 +22,7 @@ from lm.model.roles import path_names, role_of
 from lm.train import routing, scale
 from lm.train.loss import Loss, ahead_nats, hidden_nats, masked_loss
 from lm.train.optimizer import Optimizer, OptimizerState, clip, global_norm
-from lm.train.state import TrainState, abstract_state
+from lm.train.state import TrainState, abstract_state, at_hand
 
 Batch = dict[str, jax.Array]
 Metrics = dict[str, jax.Array]
@@ -96,6 +96,8 @@ def make_step(
         return jax.lax.scan(add, zeros, parts)[0]
 
     def step(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
+        if optimizer.offload:
+            state = at_hand(state)
         taken = state.optimizer.steps
         targets = jnp.maximum(jnp.sum(batch["loss_mask"]), 1.0)  # a batch may hold nothing to predict
         tokens = jnp.maximum(jnp.sum(batch["segments"] != 0), 1)

@@ -1,6 +1,6 @@
-"""What only some hardware can do: refused by name elsewhere, unless `train.allow_unverified` says to try it all the same.
+"""What only some hardware can do, refused by name elsewhere.
 
-What is allowed so computes the right numbers, or fails; but it saves nothing of what it is for.
+With `train.allow_unverified` it is done all the same where it can be, with the right numbers, but without the gain.
 """
 
 from __future__ import annotations
@@ -16,11 +16,16 @@ _ANYWAY = "or set train.allow_unverified=True to do it here all the same"
 
 
 def check(cfg: ConfigDict, device: Any) -> None:
-    """Refuses keys of a pretraining config that a device of this kind gains nothing by.
+    """Refuses keys of a pretraining config that a device of this kind cannot compute, or gains nothing by.
 
     Raises:
         UserError: the key, what the device lacks, and what has it.
     """
+    if cfg.optimizer.offload and not hardware.reaches_host(device):
+        raise UserError(
+            f"optimizer.offload=True: {device.device_kind} knows no {hardware.HOST} memory; set it to False, or split "
+            "the moments over devices with mesh.fsdp"
+        )
     if cfg.train.allow_unverified:
         return
     kind = cfg.model.quantize
