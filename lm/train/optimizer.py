@@ -82,17 +82,31 @@ class Optimizer(NamedTuple):
         """Returns the learning rate of the step after `steps` steps."""
         return self.peak_lr * self.schedule(steps)
 
-    def update(self, grads: Any, state: OptimizerState, params: Any) -> tuple[Any, OptimizerState]:
-        """Returns new parameters and state; decay is decoupled from the gradient (Loshchilov & Hutter, 2019)."""
+    def update(
+        self, grads: Any, state: OptimizerState, params: Any, unless: jax.Array | None = None
+    ) -> tuple[Any, OptimizerState]:
+        """Returns new parameters and state; decay is decoupled from the gradient (Loshchilov & Hutter, 2019).
+
+        Where `unless` is true, nothing but the count of steps changes.
+        """
         lr = self.learning_rate(state.steps)
         steps = state.steps + 1
+        before: Any = (
+            grads  # what is done when the next moments are fetched: all gradients, then one leaf after another
+        )
+
+        def settled(new: Any, old: Any) -> Any:
+            return new if unless is None else jnp.where(unless, old, new)
 
         def leaf(path: tuple[Any, ...], g: Any, mu: Any, nu: Any, p: Any) -> tuple[Any, Any, Any]:
             names = path_names(path)
             role = role_of(names)
             if role.group == "balance":
                 return p, mu, nu
-            mu = mu.astype(jnp.float32)
+            nonlocal before
+            if self.offload:
+                mu, nu = _fetched((mu, nu), before)
+            old_mu, old_nu, mu = mu, nu, mu.astype(jnp.float32)
             if self.uses_muon(role):
                 direction, mu = self._muon(g, mu, role, stacked=is_stacked(names))
             else:
@@ -100,7 +114,14 @@ class Optimizer(NamedTuple):
             direction = self._multiplier(role) * direction
             if role.decay:  # by the learning rate alone, whatever the width
                 direction = direction + self.weight_decay * p
-            return p - lr * direction, mu.astype(self.moment_dtype), nu
+            p, mu, nu = (
+                settled(p - lr * direction, p),
+                settled(mu.astype(self.moment_dtype), old_mu),
+                settled(nu, old_nu),
+            )
+            if self.offload:
+                mu, nu = before = _put_away((mu, nu))
+            return p, mu, nu
 
         triples = jax.tree_util.tree_map_with_path(leaf, grads, state.mu, state.nu, params)
         new_params, mu, nu = jax.tree.transpose(jax.tree.structure(params), jax.tree.structure((0, 0, 0)), triples)
@@ -126,6 +147,16 @@ class Optimizer(NamedTuple):
         columns = math.prod(g.shape[start:])
         direction_LIO = orthogonalise(nesterov.reshape(-1, rows, columns))
         return (MUON_RMS * math.sqrt(max(rows, columns)) * direction_LIO).reshape(g.shape), mu
+
+
+def _fetched(moments: tuple[Any, Any], before: Any) -> tuple[Any, Any]:
+    """Brings a leaf's moments from the host's memory once `before` is computed: else all would come at once, early."""
+    held, _ = jax.lax.optimization_barrier((moments, before))
+    return jax.tree.map(lambda m: jax.device_put(m, jax.memory.Space.Device) if m.ndim else m, held)
+
+
+def _put_away(moments: tuple[Any, Any]) -> tuple[Any, Any]:
+    return jax.tree.map(lambda m: jax.device_put(m, jax.memory.Space.Host) if m.ndim else m, moments)
 
 
 def orthogonalise(x_LIO: jax.Array) -> jax.Array:

@@ -45,16 +45,6 @@ def init_state(model: ModelConfig, optimizer: Optimizer, mesh: Mesh, seed: int) 
         return jax.jit(partial(_build, model, optimizer), out_shardings=where)(jax.random.key(seed))
 
 
-def at_hand(state: TrainState) -> TrainState:
-    """Returns the state, in a compiled step, with all of it in the devices' memory, wherever it lay."""
-
-    def fetched(leaf: jax.Array) -> jax.Array:
-        return jax.device_put(leaf, jax.memory.Space.Device) if leaf.ndim else leaf
-
-    moments = jax.tree.map(fetched, (state.optimizer.mu, state.optimizer.nu))
-    return state._replace(optimizer=OptimizerState(state.optimizer.steps, *moments))
-
-
 def _build(model: ModelConfig, optimizer: Optimizer, key: jax.Array) -> TrainState:
     params = decoder.init(model, key)
     return TrainState(params, optimizer.init(params), scale.init() if model.dtype == "float16" else None)

@@ -21,8 +21,8 @@ from lm.model.decoder import Decoder
 from lm.model.roles import path_names, role_of
 from lm.train import routing, scale
 from lm.train.loss import Loss, ahead_nats, hidden_nats, masked_loss
-from lm.train.optimizer import Optimizer, OptimizerState, clip, global_norm
-from lm.train.state import TrainState, abstract_state, at_hand
+from lm.train.optimizer import Optimizer, clip, global_norm
+from lm.train.state import TrainState, abstract_state
 
 Batch = dict[str, jax.Array]
 Metrics = dict[str, jax.Array]
@@ -96,8 +96,6 @@ def make_step(
         return jax.lax.scan(add, zeros, parts)[0]
 
     def step(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
-        if optimizer.offload:
-            state = at_hand(state)
         taken = state.optimizer.steps
         targets = jnp.maximum(jnp.sum(batch["loss_mask"]), 1.0)  # a batch may hold nothing to predict
         tokens = jnp.maximum(jnp.sum(batch["segments"] != 0), 1)
@@ -107,11 +105,12 @@ def make_step(
         grads = jax.tree.map(lambda g: g / (factor * targets), grads)
         norm = global_norm(grads)
         finite = jnp.isfinite(norm)
-        params, optimizer_state = optimizer.update(clip(grads, norm, clip_norm), state.optimizer, state.params)
+        bad = ~finite if skip_nonfinite or state.scale is not None else None
+        grads = clip(grads, norm, clip_norm)
+        params, optimizer_state = optimizer.update(grads, state.optimizer, state.params, unless=bad)
         if model.moe.balance == "bias":
-            params = routing.rebalance(params, sums.reports, model.moe.balance_rate)
-        if skip_nonfinite or state.scale is not None:
-            params, optimizer_state = _unless(~finite, (params, optimizer_state), state)
+            moved = routing.rebalance(params, sums.reports, model.moe.balance_rate)
+            params = moved if bad is None else jax.tree.map(lambda a, b: jnp.where(bad, a, b), params, moved)
         metrics = {
             "train/loss": sums.nats / targets,
             "train/z": sums.z / targets,
@@ -136,12 +135,6 @@ def _lowered(params: Any, dtype: str) -> Any:
         return array.astype(dtype) if role_of(path_names(path)).group in ("matrix", "embedding") else array
 
     return params if dtype == "float32" else jax.tree_util.tree_map_with_path(leaf, params)
-
-
-def _unless(bad: jax.Array, new: tuple[Any, OptimizerState], old: TrainState) -> tuple[Any, OptimizerState]:
-    """Takes the old parameters and moments where `bad`; the step is counted all the same."""
-    params, optimizer = jax.tree.map(lambda a, b: jnp.where(bad, b, a), new, (old.params, old.optimizer))
-    return params, optimizer._replace(steps=new[1].steps)
 
 
 def place(batch: Mapping[str, np.ndarray], mesh: Mesh, size: int) -> Batch:
