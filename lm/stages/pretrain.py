@@ -48,7 +48,7 @@ def _run(cfg: ConfigDict, output: Path, watch: Stopwatch) -> None:
     from lm.common import config as configs
     from lm.common.errors import UserError
     from lm.common.progress import quantity
-    from lm.train import repetition, setup
+    from lm.train import compilation, repetition, setup
     from lm.train import run as runs
 
     if runs.is_imported(output):
@@ -58,6 +58,7 @@ def _run(cfg: ConfigDict, output: Path, watch: Stopwatch) -> None:
         return
     _check_samples(cfg)
     _check_bucket(output)
+    compilation.keep(cfg.train.compilation_cache)
     shards = cluster.in_turn(lambda: _shards(cfg, output, watch))
     setup.rehearse(cfg, output, shards.vocab_size)
     model, derived = setup.resolve(cfg, shards.vocab_size, output)

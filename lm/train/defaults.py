@@ -68,6 +68,9 @@ def pretrain() -> ConfigDict:
                     "limit": 3,  # how often to go back, or how many updates to leave out in a row
                 },
                 "watchdog_seconds": 0.0,  # without a step after which a process ends as hung; 0: waits for ever
+                "compilation_cache": "",  # directory or bucket of compiled steps, for later starts; "": compile anew
+                "profile_steps": (),  # trace the steps from each of these on; and when a file RUN/profile appears
+                "profile_length": 3,  # so many steps
                 "allow_unverified": False,  # use what this hardware has no units or memory for, at the price of speed
                 "tensorboard": False,  # write event files beside the metrics
                 "wandb": "",  # a Weights & Biases project to log to as well

@@ -24,10 +24,12 @@ from lm.common.metrics import MetricWriter, Unwritten
 from lm.common.protocols import Evaluator
 from lm.data.shards import Batch, Examples, iterate
 from lm.model.config import ModelConfig
-from lm.train import layout
+from lm.train import events, layout
+from lm.train.compilation import Programs
 from lm.train.console import Console
 from lm.train.guard import DivergedError, Guard, behind
 from lm.train.optimizer import Optimizer
+from lm.train.profiles import Profiler
 from lm.train.schedule import BatchPlan
 from lm.train.state import TrainState, abstract_state, init_state
 from lm.train.step import make_step, place
@@ -35,7 +37,6 @@ from lm.train.telemetry import Telemetry, due
 from lm.train.watch import Clock, Watchdog
 
 NONFINITE = "nonfinite.json"  # what a batch of a loss that is not to be trusted came from
-EVENTS = "events.jsonl"  # what else happened to the run
 Skipped = list[tuple[int, int]]  # runs of examples that are left out: the first, and how many
 
 
@@ -61,6 +62,8 @@ class Task:
     checkpoint_every: int
     guard: Guard
     watchdog_seconds: float
+    profile_steps: tuple[int, ...]
+    profile_length: int
     shares: dict[str, float]  # of the training tokens, by source
     bytes_per_token: float
 
@@ -126,10 +129,12 @@ def _train_on(
         jax.set_mesh(task.mesh),
         stop_on_signal() as stop,
         Watchdog(task.watchdog_seconds) as watchdog,
+        Programs() as programs,
+        Profiler(outlets.directory, task.profile_steps, task.profile_length, outlets.console.note) as profiler,
     ):
         if task.mesh.size > 1 and start < task.steps:
             _write_layout(task, state, start, skipped, outlets.directory)
-        telemetry = Telemetry(task, writer, outlets.console, guard, clock, watchdog, start)
+        telemetry = Telemetry(task, writer, outlets.console, guard, clock, watchdog, programs, start)
         for step, batch in enumerate(_batches(task, start, skipped), start + 1):
             placed = place(batch, task.mesh, task.plan.size(step - 1))
             state, metrics = step_fn(state, placed)  # asynchronous: returns before it is computed
@@ -137,6 +142,8 @@ def _train_on(
             telemetry.record(step, metrics)
             stopping = stop(step)
             saving = stopping or due(step, task.checkpoint_every, task.steps)
+            logged = due(step, task.log_every, task.steps)
+            profiler.after(step, metrics, telemetry.paused, logged=logged, last=stopping or step == task.steps)
 
             if due(step, task.eval_every, task.steps):
                 telemetry.settle(log=True)
@@ -190,9 +197,7 @@ def _go_around(task: Task, outlets: Outlets, found: DivergedError, skipped: Skip
     first = behind(task.plan.first_example(to), skipped)
     end = behind(task.plan.first_example(found.step - 1), skipped) + task.plan.size(found.step - 1)
     event = {"event": "rollback", "step": found.step, "why": found.why, "to": to, "examples": [first, end - first]}
-    if cluster.is_first():
-        with (outlets.directory / EVENTS).open("a", encoding="utf-8") as stream:
-            stream.write(json.dumps(event) + "\n")
+    events.write(outlets.directory, event)
     outlets.console.note(f"{found}; back to step {to}, examples {first} to {end - 1} are left out")
     return [*skipped, (first, end - first)]
 

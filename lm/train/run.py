@@ -6,6 +6,7 @@ tokenizer/       the tokenizer                 shards/        token shards, wher
 checkpoints/     one directory a step          metrics.jsonl  one object a logged step
 samples.json     continuations at the end      report.html    all of it to look at
 events.jsonl     what happened to it            nonfinite.json what a broken batch was made of
+profiles/        traces of some of its steps    profile        asks for one (see profiles.py)
 sharding.json    what lies on which device, where there are several
 manifest.json    last of all: the run is finished
 """
@@ -48,6 +49,8 @@ FREE_KEYS = (
     "train.restore_fallback",
     "train.tensorboard",
     "train.allow_unverified",
+    "train.compilation_cache",
+    "train.profile_",
     "train.wandb",
 )
 

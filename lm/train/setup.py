@@ -72,7 +72,7 @@ _RANGES: dict[str, tuple[float, bool, float]] = {
         f"train.{key}": (0, False, math.inf)
         for key in (
             *("steps", "tokens", "batch_size", "tokens_per_param", "microbatches"),
-            *("log_every", "keep_last", "clip_norm"),
+            *("log_every", "keep_last", "clip_norm", "profile_length"),
         )
     },
     **{
@@ -98,6 +98,8 @@ _RANGES: dict[str, tuple[float, bool, float]] = {
 def _check_ranges(cfg: ConfigDict) -> None:
     if cfg.train.gradient_dtype not in ("float32", "bfloat16"):
         raise UserError(f"train.gradient_dtype={cfg.train.gradient_dtype}: choose float32 or bfloat16")
+    if not all(isinstance(step, int) and step > 1 for step in cfg.train.profile_steps):
+        raise UserError(f"train.profile_steps={cfg.train.profile_steps}: give steps from 2 on; the first one compiles")
     for key, (low, itself, high) in _RANGES.items():
         section, leaf = key.split(".")
         value = cfg[section][leaf]
@@ -181,6 +183,8 @@ def make_task(cfg: ConfigDict, model: ModelConfig, shards: Shards) -> Task:
         checkpoint_every=train.checkpoint_every,
         guard=Guard(**train.guard),
         watchdog_seconds=train.watchdog_seconds,
+        profile_steps=tuple(train.profile_steps),
+        profile_length=train.profile_length,
         shares=weights,
         bytes_per_token=shards.bytes_per_token("train", weights),
     )

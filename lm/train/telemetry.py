@@ -12,6 +12,7 @@ import jax
 from lm.common import hardware
 from lm.common.metrics import MetricWriter, Unwritten
 from lm.model import cost
+from lm.train.compilation import Programs
 from lm.train.console import Console
 from lm.train.guard import Guard
 from lm.train.watch import Clock, Watchdog, device_memory
@@ -41,10 +42,11 @@ class Telemetry:
         guard: Guard,
         clock: Clock,
         watchdog: Watchdog,
+        programs: Programs,
         start: int,
     ) -> None:
         self._task, self._writer, self._console = task, writer, console
-        self._guard, self._clock, self._watchdog = guard, clock, watchdog
+        self._guard, self._clock, self._watchdog, self._programs = guard, clock, watchdog, programs
         self._peak_flops = hardware.peak_flops()
         self._flops_per_token = cost.flops_per_token(task.model, task.model.max_seq_len)
         self._pending: tuple[int, dict[str, jax.Array]] | None = None
@@ -91,7 +93,7 @@ class Telemetry:
         left = (plan.total(self._task.steps) - plan.first_example(step)) * self._task.model.max_seq_len / rate
         compiled = self._logged_step > self._start  # else this rate is compilation's, and tells nothing of the rest
         if not compiled:
-            values["compile_seconds"] = self._clock.compilation
+            values |= {"compile_seconds": self._clock.compilation, **self._programs.counts()}
         self._logged_step = step
         self._writer.write(step, values)
         self._console.step(step, values, left if compiled else None)

@@ -22,8 +22,9 @@ from lm.data import prepare
 from lm.train import setup
 from lm.train.console import Console
 from lm.train.defaults import pretrain
+from lm.train.events import EVENTS
 from lm.train.guard import Guard
-from lm.train.loop import EVENTS, NONFINITE, Outlets, Task, train
+from lm.train.loop import NONFINITE, Outlets, Task, train
 from lm.train.optimizer import Optimizer
 from lm.train.schedule import cosine
 from lm.train.telemetry import bits_per_byte
