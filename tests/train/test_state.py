@@ -69,6 +69,21 @@ def test_moments_in_the_hosts_memory_change_no_number(name: str, tmp_path: Path)
     jax.tree.map(np.testing.assert_array_equal, ends[True], ends[False])
 
 
+def test_an_update_that_is_left_out_leaves_offloaded_moments() -> None:
+    optimizer = make_optimizer("adamw", offload=True)
+    state = init_state(CFG, optimizer, MESH, seed=0)
+    before = jax.tree.map(np.asarray, state)
+    broken = {**BATCH, "loss_mask": np.full((4, 8), np.inf, np.float32)}
+    after, _ = make_step(CFG, optimizer, MESH, seed=0, skip_nonfinite=True)(state, place(broken, MESH, 4))
+    assert kinds((after.optimizer.mu, after.optimizer.nu)) == {hardware.HOST}
+    assert int(after.optimizer.steps) == 1
+    jax.tree.map(
+        np.testing.assert_array_equal,
+        (after.params, after.optimizer.mu, after.optimizer.nu),
+        (before.params, before.optimizer.mu, before.optimizer.nu),
+    )
+
+
 def test_a_device_that_cannot_reach_its_hosts_memory_is_refused() -> None:
     cfg = pretrain()
     cfg.optimizer.offload = cfg.train.allow_unverified = True
