@@ -33,6 +33,12 @@ def free_port() -> int:
         return listener.getsockname()[1]
 
 
+def simulated(devices: int) -> dict[str, str]:
+    """Returns the environment of a process that has so many devices, on its CPU; other flags of XLA's stay."""
+    flags = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count={devices}"
+    return {**os.environ, "JAX_PLATFORMS": "cpu", "XLA_FLAGS": flags.strip()}
+
+
 def start(
     text: Path,
     workdir: Path,
@@ -52,8 +58,7 @@ def start(
         *("--config.train.eval_every=0", "--config.sample.prompts=()"),
         *(f"--config.{key}={value}" for key, value in keys.items()),
     ]
-    flag = f"--xla_force_host_platform_device_count={devices // processes}"
-    environment = {**os.environ, "JAX_PLATFORMS": "cpu", "XLA_FLAGS": flag, "PYTHONPATH": str(ROOT)}
+    environment = {**simulated(devices // processes), "PYTHONPATH": str(ROOT)}
     coordinator = f"--config.cluster.coordinator=localhost:{free_port()}"
     several = [
         [coordinator, f"--config.cluster.processes={processes}", f"--config.cluster.process={number}"]

@@ -15,6 +15,10 @@ from lm.model.config import ModelConfig
 
 ROOT = Path(__file__).parent.parent
 
+# What is compiled here runs once or twice: compiling it quickly is worth more than running it quickly.
+QUICK = "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false"
+os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {QUICK}".strip()
+
 # Many tests run the command line in a process of its own, and so compile the same programs: compile each once.
 os.environ["JAX_COMPILATION_CACHE_DIR"] = str(ROOT / ".pytest_cache" / "jax")
 os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"

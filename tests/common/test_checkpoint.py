@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from benchmarks import jobs
 from lm.common.checkpoint import Checkpoints
 from lm.common.errors import UserError
 
@@ -171,7 +172,7 @@ def test_a_sharded_state_restores_onto_any_sharding(tmp_path: Path, run_python: 
                 assert array.sharding == shardings["params"][name]
                 assert np.array_equal(np.asarray(array), values["params"][name])
     """
-    done = run_python(child, tmp_path, XLA_FLAGS="--xla_force_host_platform_device_count=8", JAX_PLATFORMS="cpu")
+    done = run_python(child, tmp_path, **jobs.simulated(8))
     assert (done.returncode, done.stderr) == (0, "")
     params = Checkpoints(tmp_path).restore_params()[1]
     assert np.array_equal(params["w"], np.arange(64 * 16, dtype=np.float32).reshape(64, 16))

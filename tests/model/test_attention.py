@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 
@@ -12,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from benchmarks import jobs
 from benchmarks.attention import CASES as CASES_MEASURED
 from benchmarks.attention import MEASURED
 from lm.common.errors import UserError
@@ -156,12 +156,11 @@ print(json.dumps(worst))
 
 def test_a_ring_of_four_equals_one_device() -> None:
     """Forward and backward, heads split over two devices and time over four."""
-    environment = {"JAX_PLATFORMS": "cpu", "XLA_FLAGS": "--xla_force_host_platform_device_count=8"}
     done = subprocess.run(
         [sys.executable, "-c", RING, __file__],
         capture_output=True,
         text=True,
-        env={**os.environ, **environment},
+        env=jobs.simulated(8),
         check=False,
     )
     assert done.returncode == 0, done.stderr

@@ -29,13 +29,11 @@ BASE = ModelConfig(11, 3, 2, 2, D, 12, 4, 16, residual_scale=0.5, hyper_streams=
 X_TPD = np.random.default_rng(0).normal(size=(T, P, D))
 CONTEXT = Context(Places(jnp.ones((1, T), jnp.int32), jnp.arange(T)[None]))
 
-jit = partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
-
 
 def by_hand(cfg: ModelConfig, params: Any, number: int) -> np.ndarray:
     """Returns the streams after layer `number`, token by token and stream by stream, in float64."""
-    mixer = jit(partial(Attention(cfg, cfg.layers[0]).apply, {"params": params["mixer"]}))
-    mlp = jit(partial(MLP(cfg, "swiglu").apply, {"params": params["mlp"]}))
+    mixer = jax.jit(partial(Attention(cfg, cfg.layers[0]).apply, {"params": params["mixer"]}))
+    mlp = jax.jit(partial(MLP(cfg, "swiglu").apply, {"params": params["mlp"]}))
     branches = {"mixer": lambda x: mixer(x, Stream(x), CONTEXT, None)[0], "mlp": mlp}
 
     def norm(values: Any, x: np.ndarray) -> np.ndarray:
@@ -75,11 +73,11 @@ def test_a_layer_is_the_sums_written_out(dynamic: bool, placement: Any, number: 
     cfg = replace(BASE, hyper_dynamic=dynamic, norm_placement=placement)
     params = jax.tree.map(lambda a: a[0], parameters(cfg)["layers"]["block_0"])
     stream = Stream(jnp.asarray(X_TPD, jnp.float32)[None])
-    found, _, _ = jit(Block(cfg, cfg.layers[0]).apply)({"params": params}, stream, CONTEXT._replace(layer=number))
+    found, _, _ = jax.jit(Block(cfg, cfg.layers[0]).apply)({"params": params}, stream, CONTEXT._replace(layer=number))
     np.testing.assert_allclose(found.x[0], by_hand(cfg, params, number), rtol=1e-4, atol=1e-5)
 
 
-@partial(jit, static_argnums=0)
+@partial(jax.jit, static_argnums=0)
 def start(cfg: ModelConfig) -> Any:
     return decoder.init(cfg, jax.random.key(2))
 
@@ -101,13 +99,13 @@ def batch() -> dict[str, jax.Array]:
     }  # fmt: skip
 
 
-@partial(jit, static_argnums=0)
+@partial(jax.jit, static_argnums=0)
 def logits(cfg: ModelConfig, params: Any) -> jax.Array:
     keys_B = jax.random.split(jax.random.key(5), 2)
     return Decoder(cfg).apply({"params": params}, batch()["tokens"], dropout_keys_B=keys_B).logits_BTV
 
 
-@partial(jit, static_argnums=0)
+@partial(jax.jit, static_argnums=0)
 def gradient(cfg: ModelConfig, params: Any) -> Any:
     def loss(params: Any) -> jax.Array:
         sums = loss_sums(cfg, params, batch(), None)

@@ -43,8 +43,7 @@ TRAINING = ("moe.balance_weight", "moe.balance_rate", "moe.z_weight")  # say how
 B, T = 3, 12
 TOLERANCE = 3e-5  # of the largest logit
 
-# What is compiled here runs once or twice: compiling it quickly is worth more than running it quickly.
-jit = partial(jax.jit, static_argnums=0, compiler_options={"xla_backend_optimization_level": 0})
+jit = partial(jax.jit, static_argnums=0)
 
 
 class Case(NamedTuple):

@@ -61,28 +61,6 @@ MOMENTS = {
 # Where the job goes on: processes, devices, mesh.
 ELSEWHERE = [(1, 1, {}), (2, 4, {"mesh.fsdp": 2, "mesh.data": 2}), (4, 4, {"mesh.fsdp": 4}), (1, 4, {"mesh.tensor": 2})]
 
-DIE = """
-import importlib, os, signal, sys
-module, path, call, after = sys.argv[1], sys.argv[2].split("."), int(sys.argv[3]), sys.argv[4] == "True"
-holder = importlib.import_module(module)
-for name in path[:-1]:
-    holder = getattr(holder, name)
-whole, calls = getattr(holder, path[-1]), []
-
-def dying(*arguments, **options):
-    calls.append(1)
-    if len(calls) == call and not after:
-        os.kill(os.getpid(), signal.SIGKILL)
-    made = whole(*arguments, **options)
-    if len(calls) == call:
-        os.kill(os.getpid(), signal.SIGKILL)
-    return made
-
-setattr(holder, path[-1], dying)
-from lm import cli
-sys.exit(cli.main(sys.argv[5:]))
-"""
-
 
 @pytest.fixture(scope="module")
 def alone(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
@@ -95,7 +73,8 @@ def alone(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 
 def killed(text: Path, workdir: Path, moment: Moment) -> list[str]:
     """Starts two processes, one of which dies at the moment, and ends the other; returns what they printed."""
-    fatal = ("-c", DIE, moment.module, moment.function, str(moment.call), str(moment.after))
+    when = "after" if moment.after else "before"
+    fatal = ("-m", "tests.train.inject", "kill", moment.module, moment.function, str(moment.call), when)
     programs = [fatal if number == moment.victim else ("-m", "lm.cli") for number in range(2)]
     processes = jobs.start(text, workdir, KEYS | {"mesh.data": 2}, processes=2, devices=2, programs=programs)
     victim, other = processes[moment.victim], processes[1 - moment.victim]

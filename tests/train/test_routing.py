@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from dataclasses import replace
@@ -16,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from benchmarks import jobs
 from lm.common.mesh import AXES, make_mesh
 from lm.model.config import ModelConfig, Moe
 from lm.train import routing
@@ -172,12 +172,11 @@ SPLIT: dict[str, tuple[Moe, list[dict[str, int]]]] = {
 
 def test_sharded_equals_single() -> None:
     """On 8 simulated devices every mesh gives the single device's losses and loads, with its experts really split."""
-    environment = {"JAX_PLATFORMS": "cpu", "XLA_FLAGS": "--xla_force_host_platform_device_count=8"}
     done = subprocess.run(
         [sys.executable, "-c", SHARDED, str(Path(__file__))],
         capture_output=True,
         text=True,
-        env={**os.environ, **environment},
+        env=jobs.simulated(8),
         check=False,
     )
     assert done.returncode == 0, done.stderr

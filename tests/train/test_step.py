@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import subprocess
 import sys
 from dataclasses import replace
@@ -16,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from benchmarks import jobs
 from lm.common.mesh import AXES, make_mesh
 from lm.model.config import ModelConfig
 from lm.train.defaults import pretrain
@@ -210,12 +210,11 @@ def test_sharded_equals_single() -> None:
     With dropout too: a row drops the same entries on whatever device it is. And with several residual streams, and in
     eight bits, whose scales are of whole rows and columns wherever their parts lie.
     """
-    environment = {"JAX_PLATFORMS": "cpu", "XLA_FLAGS": "--xla_force_host_platform_device_count=8"}
     done = subprocess.run(
         [sys.executable, "-c", SHARDED, str(Path(__file__)), json.dumps(MESHES)],
         capture_output=True,
         text=True,
-        env={**os.environ, **environment},
+        env=jobs.simulated(8),
         check=False,
     )
     assert done.returncode == 0, done.stderr

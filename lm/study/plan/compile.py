@@ -10,6 +10,7 @@ import importlib.util
 import json
 import os
 import re
+import resource
 import subprocess
 import sys
 import time
@@ -26,7 +27,8 @@ from lm.study.plan.chips import LOCAL, parse
 from lm.study.plan.layout import Layout
 from lm.study.plan.work import Traffic
 
-_FULL = re.compile(r"Used ([\d.]+)([KMG]) of ([\d.]+)([KMG]) hbm")
+# The two ways in which the compiler says that a program is too large for a device, and how large it is.
+_FULL = re.compile(r"Used ([\d.]+)([KMG]) of [\d.]+[KMG] hbm|HLO temporaries \(([\d.]+)([KMG])\) exceeds available HBM")
 _UNITS = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
 _BUSY = "libtpu_lockfile"
 
@@ -43,6 +45,7 @@ class Compiled:
         traffic: bytes that come from other devices, by mesh axes and kind.
         own: the compiler's own analysis, which counts the body of a loop once: operations, bytes, optimal seconds.
         seconds: that compiling took.
+        host_bytes: the most memory of this machine that the process which compiled had in use.
         too_large: bytes it would need, where the device has fewer; all else is then empty.
         step_seconds: what a step took, where it was run.
     """
@@ -53,6 +56,7 @@ class Compiled:
     traffic: tuple[Traffic, ...]
     own: dict[str, float]
     seconds: float
+    host_bytes: int = 0
     too_large: int = 0
     step_seconds: float | None = None
 
@@ -178,8 +182,8 @@ def _compiled(config: ConfigDict, topology: str, layout: Layout, *, decode: bool
         except jax.errors.JaxRuntimeError as error:
             if not (full := _FULL.search(str(error))):
                 raise
-            needed = int(float(full[1]) * _UNITS[full[2]])
-            return Compiled({}, 0.0, {}, (), {}, time.monotonic() - started, too_large=needed)
+            needed = int(float(full[1] or full[3]) * _UNITS[full[2] or full[4]])
+            return Compiled({}, 0.0, {}, (), {}, time.monotonic() - started, _most_used(), too_large=needed)
     seconds = time.monotonic() - started
     took = programs.time_train(config, model, mesh) if timed else None
     return describe(program, layout.mesh, seconds, took)
@@ -216,7 +220,13 @@ def describe(program: Any, mesh: Mapping[str, int], seconds: float, step_seconds
         totals[key] = totals.get(key, 0.0) + found.bytes * found.times
     traffic = tuple(Traffic(axes, kind, size, False) for (axes, kind), size in sorted(totals.items()))
     own = {name: float(costs[name]) for name in ("flops", "bytes accessed", "optimal_seconds") if name in costs}
-    return Compiled(memory, module.flops(), module.kernels(), traffic, own, seconds, step_seconds=step_seconds)
+    return Compiled(memory, module.flops(), module.kernels(), traffic, own, seconds, _most_used(), 0, step_seconds)
+
+
+def _most_used() -> int:
+    """Returns the most bytes that this process had in memory so far."""
+    unit = 1 if sys.platform == "darwin" else 1024  # of what getrusage counts in
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
 if __name__ == "__main__":

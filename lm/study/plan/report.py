@@ -227,6 +227,7 @@ def as_json(plan: Plan) -> dict[str, Any]:
         "days": plan.days,
         "usd": plan.cost,
         "compile_seconds": compiled.seconds if compiled else None,
+        "compile_host_bytes": compiled.host_bytes if compiled else None,
         "decode": asdict(plan.decode) if plan.decode else None,
         "others": [
             {"mesh": c.layout.mesh, "remat": c.layout.remat, "microbatches": c.layout.microbatches,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from functools import cache, partial
+from functools import cache
 from typing import Any
 
 import jax
@@ -22,9 +22,6 @@ from tests.model.architectures import parameters
 TOLERANCE = 2e-5  # of the largest logit
 
 torch.set_num_threads(1)  # tensors are tiny: handing them to threads costs more than it saves
-
-# What is compiled here runs once: compiling it quickly is worth more than running it quickly.
-jit = partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
 
 _BASE = ModelConfig(
     vocab_size=41, n_layers=2, n_heads=4, n_kv_heads=2, d_model=16, d_ff=24, head_width=4, max_seq_len=32
@@ -213,7 +210,7 @@ def tokens(cfg: ModelConfig, *shape: int, seed: int = 0) -> torch.Tensor:
 
 
 def jax_logits(cfg: ModelConfig, tokens_BT: torch.Tensor) -> np.ndarray:
-    run = jit(lambda p, x_BT: Decoder(cfg).apply({"params": p}, x_BT).logits_BTV)
+    run = jax.jit(lambda p, x_BT: Decoder(cfg).apply({"params": p}, x_BT).logits_BTV)
     return np.asarray(run(params(cfg), jnp.asarray(tokens_BT.numpy())))
 
 

@@ -20,7 +20,7 @@ from lm.model.config import ModelConfig
 from lm.model.decoder import Decoder
 from lm.model.roles import initialise
 from lm.train import routing
-from tests.convert.pytorch.samples import ARCHITECTURES, EXPERTS, assert_close, jax_logits, jit, module, params, tokens
+from tests.convert.pytorch.samples import ARCHITECTURES, EXPERTS, assert_close, jax_logits, module, params, tokens
 from tests.model.architectures import KINDS, SEEDS, covering, draw
 
 QUICK = covering(SEEDS, KINDS)
@@ -120,7 +120,7 @@ def test_gradients_are_those_of_the_jax_model(cfg: ModelConfig) -> None:
         log_BTV = jax.nn.log_softmax(logits_BTV)
         return -jnp.mean(jnp.take_along_axis(log_BTV, jnp.asarray(x_BT.numpy())[:, 1:, None], axis=-1))
 
-    value, gradients = jit(jax.value_and_grad(loss))(params(cfg))
+    value, gradients = jax.jit(jax.value_and_grad(loss))(params(cfg))
     wanted = flat.flatten(cfg, gradients)
     model = module(cfg)
     output = model(x_BT, labels=x_BT)
@@ -148,7 +148,7 @@ def test_gradients_of_routers_are_those_of_the_jax_model(name: str) -> None:
         nats_BT = -jnp.take_along_axis(log_BTV, inputs[0][:, 1:, None], axis=-1)[..., 0]
         return jnp.sum(nats_BT * counted_BT) / counted_BT.sum() + routing.penalty(cfg.moe, output.aux) / 15
 
-    value, gradients = jit(jax.value_and_grad(loss))(params(cfg))
+    value, gradients = jax.jit(jax.value_and_grad(loss))(params(cfg))
     wanted = flat.flatten(cfg, gradients)
     model = module(cfg).train()
     output = model(x_BT, segment_ids=segments_BT, labels=labels_BT)

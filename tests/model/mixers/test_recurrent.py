@@ -23,9 +23,6 @@ from tests.model import architectures
 
 TOLERANCE = 5e-6
 
-# What is compiled here runs a few times: compiling it quickly is worth more than running it quickly.
-jit = partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
-
 SHAPE = {
     "vocab_size": 37, "n_layers": 3, "n_heads": 4, "n_kv_heads": 2, "d_model": 16, "d_ff": 24, "head_width": 4,
     "max_seq_len": 32,
@@ -60,10 +57,10 @@ def through(cfg: ModelConfig, params: Any, x_BTD: jax.Array, places: Places) -> 
     return Layers(cfg).apply({"params": params["layers"]}, stream, Context(places), None)[0]
 
 
-run, layers = jit(apply, static_argnums=0), jit(through, static_argnums=0)
+run, layers = jax.jit(apply, static_argnums=0), jax.jit(through, static_argnums=0)
 
 
-@partial(jit, static_argnums=0)
+@partial(jax.jit, static_argnums=0)
 def slopes(cfg: ModelConfig, params: Any, x_BTD: jax.Array, places: Places, weight_BT: jax.Array) -> jax.Array:
     """Returns how the weighted sum of what comes out moves with each number that goes in."""
     return jax.grad(lambda x: jnp.sum(through(cfg, params, x, places) ** 2 * weight_BT[..., None]))(x_BTD)
@@ -167,7 +164,7 @@ def test_gradients_are_finite_over_256_tokens(cfg: ModelConfig, params: Any) -> 
     """Also at parameters ten times as large, where gates are shut or open to the last digit."""
     x_BT = tokens((1, 256))
 
-    @jit
+    @jax.jit
     def loss_slopes(p: Any) -> Any:
         return jax.grad(lambda p: jnp.mean(jax.nn.log_softmax(apply(cfg, p, x_BT).logits_BTV)[..., 0]))(p)
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks import jobs
 from lm import cli
 from lm.common.errors import UserError
 from lm.study.plan import compile as compiler
@@ -42,7 +43,7 @@ def test_a_search_may_be_asked_for_without_a_value(capsys: pytest.CaptureFixture
 
 
 def test_this_machine_compiles_and_times_a_step(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("XLA_FLAGS", "--xla_force_host_platform_device_count=8")
+    monkeypatch.setenv("XLA_FLAGS", jobs.simulated(8)["XLA_FLAGS"])
     layout = Layout(data=2, fsdp=2, tensor=2, remat="block")
     config = planner._subject(f"{LLAMA}:smoke", Slice("cpu", CHIPS["rtx4090"], (8,)), planner.Options(True)).config
     found = compiler.compile_step(config, "cpu", layout, timed=True)
