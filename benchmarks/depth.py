@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import Any
 
 from lm.study import subject
 from lm.study.plan import compile as compiler
@@ -19,7 +20,7 @@ from lm.study.plan.layout import of_config
 
 CONFIG, DEPTHS, ROUNDS = "configs/pretrain/llama3_8b.py", (4, 16, 64), 3
 # Narrow enough to be compiled in seconds; what is constant does not depend on the width.
-CHANGES = {
+CHANGES: dict[str, Any] = {
     "model.vocab_size": 32_000,
     "tokenizer.vocab_size": 32_000,
     "model.d_model": 512,
@@ -30,7 +31,7 @@ CHANGES = {
     "model.max_seq_len": 1024,
     "train.batch_size": 8,
 }
-PLACES = {"cpu": {"model.attention_backend": "xla"}, "v5e:2x2": {"mesh.fsdp": 4}}
+PLACES: dict[str, dict[str, Any]] = {"cpu": {"model.attention_backend": "xla"}, "v5e:2x2": {"mesh.fsdp": 4}}
 
 
 def compiled(topology: str, depth: int) -> Compiled:

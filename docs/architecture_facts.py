@@ -7,27 +7,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 
+import measured
 from run_view import Run
 
 from lm.model import cost, presets
 from lm.study.plan import duration
 from lm.study.plan.published import RUNS
 
-TABLES = Path(__file__).parent / "tables"
 SHOWN = (
     "transformer-2017", "gpt2-124m", "llama2-7b", "llama3-8b", "mistral-7b", "qwen3-8b", "gemma3-1b",
     "olmo2-7b", "phi-2", "smollm2-135m",
 )  # fmt: skip
 CONTEXTS = (4096, 8192)
-
-
-def _measured(name: str, run: Run) -> list[list[str]]:
-    """Returns the rows of a Markdown table, without its head."""
-    lines = (TABLES / f"{name}.md").read_text(encoding="utf-8").splitlines()
-    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines if line.startswith("|")]
-    return rows[2:]
 
 
 def _presets(run: Run) -> list[list[str]]:
@@ -50,10 +42,10 @@ def _published(run: Run) -> list[list[str]]:
 
 
 FACTS: dict[str, Callable[[Run], list[list[str]]]] = {
-    "attention.backends": partial(_measured, "attention"),
-    "hf.parity": partial(_measured, "hf_parity"),
-    "hf.teeth": partial(_measured, "hf_teeth"),
+    "attention.backends": partial(measured.rows, "attention"),
+    "hf.parity": partial(measured.rows, "hf_parity"),
+    "hf.teeth": partial(measured.rows, "hf_teeth"),
     "plan.published": _published,
-    "plan.slices": partial(_measured, "plan"),
+    "plan.slices": partial(measured.rows, "plan"),
     "presets": _presets,
 }

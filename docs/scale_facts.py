@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from functools import partial
 
+import measured
 import snippets
 from run_view import Run
 
@@ -25,4 +27,10 @@ def _launch_files(run: Run) -> list[list[str]]:
     return [[_LINK.sub(r"\1", file), what, again.replace("`", "")] for file, what, _, _, again in rows]
 
 
-FACTS: dict[str, Callable[[Run], list[list[str]]]] = {"scale.axes": _axes, "scale.launch": _launch_files}
+FACTS: dict[str, Callable[[Run], list[list[str]]]] = {
+    "scale.axes": _axes,
+    "scale.depth": partial(measured.rows, "depth"),
+    "scale.launch": _launch_files,
+    "scale.meshes": partial(measured.rows, "meshes"),
+    "scale.pipeline": partial(measured.rows, "pipeline"),
+}

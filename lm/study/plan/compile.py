@@ -180,13 +180,19 @@ def _compiled(config: ConfigDict, topology: str, layout: Layout, *, decode: bool
         try:
             program = lowered.compile()
         except jax.errors.JaxRuntimeError as error:
-            if not (full := _FULL.search(str(error))):
+            if not (needed := needs(str(error))):
                 raise
-            needed = int(float(full[1] or full[3]) * _UNITS[full[2] or full[4]])
             return Compiled({}, 0.0, {}, (), {}, time.monotonic() - started, _most_used(), too_large=needed)
     seconds = time.monotonic() - started
     took = programs.time_train(config, model, mesh) if timed else None
     return describe(program, layout.mesh, seconds, took)
+
+
+def needs(refusal: str) -> int:
+    """Returns the bytes that a program would need of a device that has fewer, in the compiler's words; else 0."""
+    if not (found := _FULL.search(refusal)):
+        return 0
+    return int(float(found[1] or found[3]) * _UNITS[found[2] or found[4]])
 
 
 def _absent(topology: str) -> list[Any]:

@@ -97,6 +97,21 @@ def test_a_mesh_that_does_not_divide_is_refused_before_anything_is_compiled() ->
         planner.make(f"{LLAMA}:smoke", "h100:3", told, quiet)
 
 
+@pytest.mark.parametrize(
+    ("said", "needed"),
+    [
+        ("RESOURCE_EXHAUSTED: XLA:TPU compile permanent error. Ran out of memory in memory space hbm. "
+         "Used 24.50G of 15.75G hbm. Exceeded hbm capacity by 8.75G.", int(24.5 * 2**30)),
+        ("RESOURCE_EXHAUSTED: Ran out of memory on HBM, the total memory required for HLO temporaries (95.10G) "
+         "exceeds available HBM (15.75G).", int(95.1 * 2**30)),
+        ("INTERNAL: something else", 0),
+    ],
+)  # fmt: skip
+def test_a_program_that_is_too_large_is_told_from_other_failures(said: str, needed: int) -> None:
+    """The two sentences are those of libtpu's."""
+    assert compiler.needs(said) == needed
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(importlib.util.find_spec("libtpu") is None, reason="libtpu is not installed")
 @pytest.mark.parametrize("config", [LLAMA])
