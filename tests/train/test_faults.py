@@ -39,8 +39,11 @@ def steps(workdir: Path) -> list[str]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("struck", [(0,), (1,), (0, 1)], ids=str)
-@pytest.mark.parametrize("fault", ["full disk", "read-only"])
+@pytest.mark.parametrize(
+    ("fault", "struck"),
+    [("full disk", (0,)), ("full disk", (1,)), ("full disk", (0, 1)), ("read-only", (0,)), ("read-only", (0, 1))],
+    ids=str,
+)
 def test_what_cannot_be_saved_loses_nothing(
     alone: tuple[Path, Path], tmp_path: Path, fault: str, struck: tuple[int, ...]
 ) -> None:
