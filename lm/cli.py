@@ -62,10 +62,14 @@ def main(argv: Sequence[str] | None = None) -> int:
 
         print(__version__)
         return 0
-    from lm.common.errors import UserError
+    from lm.common.errors import StrandedError, UserError
 
     try:
         return _run(arguments[0], arguments[1:])
+    except StrandedError as error:
+        code = _fail(arguments[0], str(error))
+        sys.stdout.flush()
+        os._exit(code)
     except UserError as error:
         return _fail(arguments[0], str(error))
     except OSError as error:

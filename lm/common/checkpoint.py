@@ -24,7 +24,7 @@ import numpy as np
 import orbax.checkpoint as ocp
 
 from lm.common import buckets, cluster, integrity, storage
-from lm.common.errors import UserError
+from lm.common.errors import StrandedError, UserError
 
 _STATE, _RECORD, _RECORD_FILE = "state", "record", "metadata"  # the last is Orbax's name for a JSON item's file
 _FALLBACK = "--config.train.restore_fallback=True goes back to the newest one that verifies"
@@ -126,7 +126,7 @@ class Checkpoints:
         """
         if self._manager is not None and self._saving is not None:
             with self._writing(self._saving):
-                self._manager.wait_until_finished()
+                storage.finish(self._manager)
             self._saving = None
 
     def close(self) -> None:
@@ -273,14 +273,18 @@ class Checkpoints:
         try:
             yield
         except Exception as error:
-            with suppress(Exception):  # closing raises the same failure again
-                self._drop_manager()  # it counts a step that never came to be
+            alone = jax.process_count() == 1
+            if alone:
+                with suppress(Exception):  # closing raises the same failure again
+                    self._drop_manager()  # it counts a step that never came to be
+            else:  # closing waits for the others, who wait for this process's part
+                self._manager, self._saving = None, None
             if cluster.is_first():
                 storage.remove_half_written(self.directory)
             if why := storage.refusal(error):
                 newest = self.latest()
                 after = "starts anew" if newest is None else f"resumes from checkpoint {newest}"
-                raise UserError(
+                raise (UserError if alone else StrandedError)(
                     f"{self.directory}: checkpoint {step} could not be written ({why}); make room, and run the same "
                     f"command again: it {after}"
                 ) from error

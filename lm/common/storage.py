@@ -5,9 +5,13 @@ from __future__ import annotations
 import logging
 import shutil
 import sys
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
+import jax
 import numpy as np
 import orbax.checkpoint as ocp
 import tensorstore
@@ -20,12 +24,13 @@ _REFUSALS = ("No space left", "File too large", "quota exceeded", "Read-only fil
 _WHOLE = "commit_success.txt"  # Orbax's last object of a checkpoint in a bucket
 _LATE_WRITE = "Event loop is closed"
 _BRIEF_CHARACTERS = 300
+_LOOK_SECONDS = 0.2
 
 
 def open_manager(directory: Path, *, policy: Any, background: bool) -> ocp.CheckpointManager:
     """Opens `directory` for writing, making it and removing what a killed save left; `policy` says what stays."""
-    # every failure that Orbax logs, at length and from threads of its own, is raised to us as well
-    logging.getLogger("absl").addFilter(_is_not_orbax)
+    logging.getLogger("absl").addFilter(_FAILURES)
+    _FAILURES.found.clear()  # of earlier managers
     logging.getLogger("asyncio").addFilter(_is_not_refusal)
     _leave_out_late_writes()
     directory.mkdir(parents=True, exist_ok=True)
@@ -37,6 +42,29 @@ def open_manager(directory: Path, *, policy: Any, background: bool) -> ocp.Check
         lightweight_initialize=True,  # else one damaged step would keep the whole directory from opening
     )
     return ocp.CheckpointManager(directory, options=options)
+
+
+def finish(manager: ocp.CheckpointManager) -> None:
+    """Waits for the save under way, and raises what went wrong with it.
+
+    Of several processes, one whose part fails knows at once, but Orbax raises that only when all have ended the save,
+    and the others wait for the part: so it is raised as soon as Orbax logs it, while threads of its own still wait.
+    """
+    if jax.process_count() == 1:
+        manager.wait_until_finished()
+        return
+    waiting = Thread(target=_quietly, args=(manager.wait_until_finished,), daemon=True)
+    waiting.start()
+    while waiting.is_alive():
+        waiting.join(_LOOK_SECONDS)
+        if _FAILURES.found:
+            raise _FAILURES.found[-1]
+    manager.wait_until_finished()
+
+
+def _quietly(work: Callable[[], None]) -> None:
+    with suppress(Exception):  # it is raised again to who asks next
+        work()
 
 
 def open_array(path: Path, name: str, context: tensorstore.Context) -> tensorstore.TensorStore:
@@ -93,8 +121,23 @@ def remove_half_written(directory: Path) -> None:
         shutil.rmtree(leftover, ignore_errors=True)
 
 
-def _is_not_orbax(record: logging.LogRecord) -> bool:
-    return "orbax" not in Path(record.pathname).parts
+class _Failures(logging.Filter):
+    """Drops what Orbax logs, at length and from threads of its own, and keeps refusals, which it raises as well."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[Exception] = []
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if "orbax" not in Path(record.pathname).parts:
+            return True
+        error = record.exc_info[1] if record.exc_info else None
+        if isinstance(error, Exception) and refusal(error):
+            self.found.append(error)
+        return False
+
+
+_FAILURES = _Failures()  # what logs is one for the process, and so is this
 
 
 def _is_not_refusal(record: logging.LogRecord) -> bool:

@@ -77,7 +77,8 @@ NUMBERS: dict[str, tuple[Any, ...]] = {
 }
 # Properties hold to a float's last digits only in float32, and on any machine only in plain JAX on one device.
 FIXED: dict[str, Any] = {
-    "dtype": "float32", "attention_backend": "xla", "pipeline_microbatches": 0, "pipeline_repeats": 1, "quantize": "none",
+    "dtype": "float32", "attention_backend": "xla", "pipeline_microbatches": 0, "pipeline_repeats": 1,
+    "quantize": "none",
 }  # fmt: skip
 SEEDS = range(256)  # between them they use every choice of every key
 KINDS = (  # the keys whose every choice the quick tests have; of the others the slow ones have the rest

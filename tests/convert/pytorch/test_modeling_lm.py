@@ -130,7 +130,7 @@ def test_gradients_are_those_of_the_jax_model(cfg: ModelConfig) -> None:
     largest = max(float(np.abs(gradient).max()) for gradient in wanted.values())
     for row in names.rows(cfg):
         (gradient,) = row.write([wanted[row.ours[0].name]])
-        # what cancels out is a sum of terms like the largest, and no nearer than a few of float32's last digits of those
+        # what cancels out is a sum of terms like the largest, and no nearer than a few of their last digits
         assert_close(found[row.theirs[0]].grad, gradient, 1e-4, least=3e-3 * largest)
 
 
