@@ -134,6 +134,19 @@ def test_biases_move_by_the_sign_of_what_is_missing_and_by_nothing_else() -> Non
         assert np.all(new["layers"]["block_0"]["moe"]["router"]["kernel"] != 2.0)
 
 
+def test_a_step_that_is_left_out_moves_no_bias() -> None:
+    model = replace(CFG, moe=Moe(8, balance="bias", balance_rate=0.05))
+    cfg = pretrain().optimizer
+    cfg.peak_lr = 0.1
+    optimizer = Optimizer.from_config(cfg, cosine(10, 1, 0.1))
+    mesh = make_mesh(dict.fromkeys(AXES, 1))
+    state = init_state(model, optimizer, mesh, seed=0)
+    before = jax.tree.map(np.asarray, state.params)
+    broken = {**batch(), "loss_mask": np.full_like(batch()["loss_mask"], np.inf)}
+    after, _ = make_step(model, optimizer, mesh, seed=0, skip_nonfinite=True)(state, place(broken, mesh, 8))
+    jax.tree.map(np.testing.assert_array_equal, after.params, before)
+
+
 @pytest.mark.parametrize(
     ("moe", "peak_lr"),
     [(Moe(8, balance="bias", balance_rate=0.005), 1e-4), (Moe(8, balance_weight=1.0), 1e-2)],
