@@ -72,7 +72,8 @@ def make(name: str, topology: str, options: Options, tell: Callable[[str], None]
     ends = time.monotonic() + options.limit
     compiled = _compile(found.config, topology, ranked, wanted, where, calibration, ends, tell) if wanted else []
     best, program, step = _choose(name, where, ranked, compiled)
-    reasons = search.reasons(looked, best, where) if len(looked.found) > 1 else []
+    ran = [(candidate, step) for candidate, program, step in compiled if not program.too_large]
+    reasons = search.reasons(looked, best, where, ran) if len(looked.found) > 1 else []
     decode = None
     if options.decode and program:
         tell("compiling a step of decoding")

@@ -105,24 +105,29 @@ def _divisors(number: int, most: int) -> list[int]:
     return [n for n in range(1, min(number, most) + 1) if number % n == 0]
 
 
-def reasons(found: Search, best: Candidate, where: Slice) -> list[str]:
-    """Says in plain sentences why a layout came out best."""
+def reasons(found: Search, best: Candidate, where: Slice, compiled: Sequence[tuple[Candidate, Step]] = ()) -> list[str]:
+    """Says in plain sentences why a layout came out best: of those compiled, where there are several, else on paper."""
     kinds = best.memory.kinds
     state = kinds["parameters"] + kinds["optimizer"]
+    several = len(compiled) > 1
+    field = f"{len(found.found)} layouts that fit on paper"
     said = [
-        f"{best.layout} is the quickest of {len(found.found)} layouts that fit on paper; {found.misfits} meshes do not "
-        f"divide the model or the batch, and {found.too_large} layouts would take more than {FILLED:.0%} of a device's "
-        f"{where.hbm / 1e9:.0f} GB.",
+        f"{best.layout} is the quickest of "
+        + (f"the {len(compiled)} that were compiled, which are the best meshes of {field}" if several else field)
+        + f"; {found.misfits} meshes do not divide the model or the batch, and {found.too_large} layouts would take "
+        f"more than {FILLED:.0%} of a device's {where.hbm / 1e9:.0f} GB.",
         f"Parameters and moments take {state / 1e9:.1f} GB a device, "
         + ("split over all." if best.layout.data == 1 else f"{best.layout.data} copies in all."),
     ]
     others = [c for c in found.by_mesh if c.layout.mesh != best.layout.mesh]
-    if others:
-        other = others[0]
-        slower = other.step.seconds / best.step.seconds - 1
-        said.append(f"The next mesh, {other.layout}, is {slower:.1%} slower: {_difference(best.step, other.step)}.")
+    steps = [(c, step) for c, step in compiled if c is not best] if several else [(c, c.step) for c in others]
+    if steps:
+        other, step = min(steps, key=lambda pair: pair[1].seconds)
+        own = next((step for c, step in compiled if c is best), best.step) if several else best.step
+        slower = step.seconds / own.seconds - 1
+        said.append(f"The next mesh, {other.layout}, is {slower:.1%} slower: {_difference(own, step)}.")
     tensor = next((c for c in others if c.layout.tensor > best.layout.tensor), None)
-    if tensor and tensor is not others[0]:
+    if tensor and tensor is not steps[0][0]:
         said.append(
             f"More of tensor ({tensor.layout}) waits {tensor.step.wire:.2f} s of a step for other devices, against "
             f"{best.step.wire:.2f} s."

@@ -43,6 +43,22 @@ def test_what_fits_is_ranked_by_time() -> None:
     assert "The next mesh" in said[2]
 
 
+def test_reasons_are_of_what_was_compiled_where_that_was_several() -> None:
+    """The compiler may turn the order on paper round; then nothing is slower than what is slower on paper alone."""
+    where = parse("v5e:2x2")
+    found = search.search(JOB, where, RATES)
+    first, second = found.by_mesh[:2]
+    steps = [(first, replace(first.step, wire=first.step.wire + 1.0)), (second, replace(first.step, update=0.25))]
+    said = search.reasons(found, second, where, steps)
+    assert said[0].startswith(
+        f"{second.layout} is the quickest of the 2 that were compiled, which are the best meshes of"
+    )
+    slower = steps[0][1].seconds / steps[1][1].seconds - 1
+    assert said[2] == (
+        f"The next mesh, {first.layout}, is {slower:.1%} slower: it waits for other devices 1.00 s longer."
+    )
+
+
 def test_a_small_chip_takes_micro_batches_or_computes_again() -> None:
     small, large = parse("v5e:1x1"), parse("v5p:1x1x1")
     job = replace(JOB, model=replace(MODEL, n_layers=4))
