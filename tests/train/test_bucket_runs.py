@@ -20,7 +20,6 @@ from lm.common import buckets
 from lm.common.checkpoint import Checkpoints
 from tests.common.object_store import ObjectStore, serving
 
-pytest.importorskip("gcsfs")
 RUN, SHARDS = "gs://bucket/runs/mine", "gs://bucket/data/shards"
 KEYS = {"train.steps": 8, "train.checkpoint_every": 3, "sample.prompts": "('ab',)"}
 
@@ -83,6 +82,7 @@ def steps(store: ObjectStore) -> list[int]:
     return sorted(int(step) for step, *rest in names if rest == ["commit_success.txt"])
 
 
+@pytest.mark.slow
 def test_a_run_in_a_bucket_is_the_run_of_a_directory(
     alone: tuple[Path, Path], store: ObjectStore, tmp_path: Path
 ) -> None:

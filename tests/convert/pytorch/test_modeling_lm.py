@@ -52,7 +52,9 @@ def test_logits_are_those_of_the_jax_model(cfg: ModelConfig) -> None:
     assert_close(module(cfg)(x_BT).logits, jax_logits(cfg, x_BT))
 
 
-@pytest.mark.parametrize("seed", [*QUICK, *(pytest.param(seed, marks=pytest.mark.slow) for seed in MORE)])
+@pytest.mark.parametrize(
+    "seed", [*QUICK[:4], *(pytest.param(seed, marks=pytest.mark.slow) for seed in QUICK[4:] + MORE)]
+)
 def test_logits_are_those_of_random_jax_models(seed: int) -> None:
     cfg = draw(seed)
     x_BT = tokens(cfg, 2, 15)
