@@ -69,7 +69,10 @@ def test_flipped_bits_are_found_by_all(alone: tuple[Path, Path], tmp_path: Path)
     """Every process names them and stops; told so, all of them go back to the checkpoint before."""
     text, whole = alone
     workdir = tmp_path / "run"
-    jobs.run(text, workdir, KEYS | {"train.steps": 6}, processes=2, devices=2)
+    killed = ("-m", "tests.train.inject", "kill", "lm.common.checkpoint", "Checkpoints.wait", "3", "after")
+    both = jobs.start(text, workdir, KEYS, processes=2, devices=2, programs=[killed, ("-m", "lm.cli")])
+    for process in both:  # at the third save, when the second is there
+        process.communicate(timeout=jobs.WAIT_SECONDS)
     assert steps(workdir) == ["3", "6"]
     files = [path for path in (workdir / "checkpoints" / "6" / "state").rglob("*") if path.is_file()]
     largest = max(files, key=lambda path: path.stat().st_size)
