@@ -32,5 +32,4 @@ FACTS: dict[str, Callable[[Run], list[list[str]]]] = {
     "scale.depth": partial(measured.rows, "depth"),
     "scale.launch": _launch_files,
     "scale.meshes": partial(measured.rows, "meshes"),
-    "scale.pipeline": partial(measured.rows, "pipeline"),
 }

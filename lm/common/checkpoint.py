@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 import os
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -200,14 +200,22 @@ class Checkpoints:
                 f"{self.directory / str(step)}: does not fit this model and optimizer: {', '.join(found)}; "
                 "use the config it was made with, or another --workdir"
             )
-        arrays = self._read(step, record["leaves"], {name: _where(leaf) for name, leaf in wanted.items()})
+        where = {name: _where(leaf) for name, leaf in wanted.items()}
+        arrays = self._read(step, record["leaves"], where, cluster.anywhere)
         state = jax.tree.unflatten(jax.tree.structure(like), [arrays[name] for name in wanted])
         return Restored(step, state, record["extra"])
 
     def _read(
-        self, step: int, leaves: Mapping[str, Mapping[str, Any]], where: Mapping[str, jax.sharding.Sharding]
+        self,
+        step: int,
+        leaves: Mapping[str, Mapping[str, Any]],
+        where: Mapping[str, jax.sharding.Sharding],
+        anywhere: Callable[[bool], bool] = bool,
     ) -> dict[str, jax.Array]:
-        """Reads of each array what this process's devices hold, and compares all that lies there with the record."""
+        """Reads of each array what this process's devices hold, and compares all that lies there with the record.
+
+        `anywhere` asks the other processes, where all of them read.
+        """
         context = storage.read_context()
         arrays: dict[str, jax.Array] = {}
         damage: dict[str, list[str]] = {}  # what is wrong -> with which leaves
@@ -223,7 +231,7 @@ class Checkpoints:
             except integrity.DamagedError as error:
                 unreadable = unreadable or f"unreadable ({error})"  # the first reason stands for all
                 damage.setdefault(unreadable, []).append(name)
-        if not cluster.anywhere(bool(damage)):
+        if not anywhere(bool(damage)):
             if changed := integrity.differences(leaves, arrays):
                 damage["content differs from what was saved"] = changed
         elif not damage:

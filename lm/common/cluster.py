@@ -6,6 +6,7 @@ A process is told of the others by explicit flags, by JAX's own variables, by Sl
 
 from __future__ import annotations
 
+import itertools
 import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -15,6 +16,7 @@ from typing import Any, NamedTuple, TypeVar
 
 import jax
 import numpy as np
+from jax._src import distributed  # the coordinator's barrier has no public name
 from jax.experimental import multihost_utils
 
 from lm.common.errors import UserError
@@ -23,6 +25,8 @@ T = TypeVar("T")
 
 # The variable that tells how many processes a launcher started, and JAX's name for how it is to ask that launcher.
 LAUNCHERS = {"SLURM_NTASKS": "slurm", "OMPI_COMM_WORLD_SIZE": "ompi"}
+_LONGEST_WORK_MS = 7 * 24 * 3_600_000
+_MEETINGS = itertools.count()  # of this process with the others, who count along
 CHIPS = ("/dev/accel*", "/dev/vfio/[0-9]*")  # where a Cloud TPU machine shows its chips
 
 
@@ -106,13 +110,26 @@ def is_first() -> bool:
 def barrier(name: str) -> None:
     """Waits until every process is here."""
     if jax.process_count() > 1:
+        _meet()
         multihost_utils.sync_global_devices(name)
+
+
+def _meet() -> None:
+    """Waits for all processes, however long the work of one of them takes.
+
+    Devices that speak to each other give up after half a minute on a CPU and minutes elsewhere; the coordinator waits,
+    and ends all if one is gone.
+    """
+    client = distributed.global_state.client
+    assert client is not None, "several processes were started by `start`"
+    client.wait_at_barrier(f"lm/meeting/{next(_MEETINGS)}", timeout_in_ms=_LONGEST_WORK_MS)
 
 
 def agree(value: int) -> int:
     """Returns the first process's value, on every one."""
     if jax.process_count() == 1:
         return value
+    _meet()
     return int(multihost_utils.broadcast_one_to_all(np.int32(value)))
 
 
@@ -120,6 +137,7 @@ def anywhere(flag: bool) -> bool:
     """Says on every process whether `flag` is up on any."""
     if jax.process_count() == 1:
         return flag
+    _meet()
     return bool(np.any(multihost_utils.process_allgather(np.asarray(flag))))
 
 

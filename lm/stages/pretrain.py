@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from lm.model.config import ModelConfig
     from lm.train.loop import Task
 
+SAMPLE_BYTES = 6  # of a parameter: as it is stored, and as it is computed with
+
 
 def defaults() -> ConfigDict:
     """Returns every key the stage reads."""
@@ -92,7 +94,7 @@ def _conclude(
     from lm.train import run as runs
 
     if finished:
-        _sample(cfg, output)
+        _sample(cfg, output, facts["n_params"])
         watch.lap("samples")
         counts = {"steps": cfg.train.steps, "n_params": facts["n_params"], "tokens": facts["tokens"]}
         runs.finish(output, configs.to_dict(cfg), {"shards": facts["data"]}, counts)
@@ -206,14 +208,18 @@ def _train(cfg: ConfigDict, task: Task, shards: Shards, output: Path) -> bool:
     return step == task.steps
 
 
-def _sample(cfg: ConfigDict, output: Path) -> None:
-    """Writes continuations of the config's prompts by the final model."""
+def _sample(cfg: ConfigDict, output: Path, n_params: int) -> None:
+    """Writes continuations of the config's prompts by the final model, on one device, where it has room for that."""
     from lm import api
-    from lm.common import manifest
+    from lm.common import hardware, manifest
     from lm.train import run as runs
 
     options: dict[str, Any] = {key: value for key, value in cfg.sample.items() if key != "prompts"}
     prompts = list(cfg.sample.prompts)
+    room = hardware.device_bytes()
+    if prompts and room is not None and SAMPLE_BYTES * n_params > room:
+        print(f"no samples: {n_params:,} parameters do not fit one device", flush=True)
+        prompts = []
     if not prompts:
         manifest.write_atomic(output / runs.SAMPLES, "[]\n")
         return

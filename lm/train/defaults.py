@@ -71,7 +71,7 @@ def pretrain() -> ConfigDict:
                 "compilation_cache": "",  # directory or bucket of compiled steps, for later starts; "": compile anew
                 "profile_steps": (),  # trace the steps from each of these on; and when a file RUN/profile appears
                 "profile_length": 3,  # so many steps
-                "allow_unverified": False,  # use what this hardware has no units or memory for, at the price of speed
+                "allow_unverified": False,  # use what this hardware has no units for, at the price of speed
                 "tensorboard": False,  # write event files beside the metrics
                 "wandb": "",  # a Weights & Biases project to log to as well
             },

@@ -92,4 +92,5 @@ class Profiler:
         self._first = None
 
     def _folder(self, step: int) -> Path:
-        return self._directory / FOLDER / f"step_{step}"
+        several = f"process_{jax.process_index()}" if jax.process_count() > 1 else ""
+        return self._directory / FOLDER / f"step_{step}" / several

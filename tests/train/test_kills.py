@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import signal
-import subprocess
 from pathlib import Path
 from typing import NamedTuple
 
@@ -83,9 +82,8 @@ def killed(text: Path, workdir: Path, moment: Moment) -> list[str]:
     assert victim.returncode == -signal.SIGKILL, f"it never came to that:\n{outputs[moment.victim]}"
     try:
         outputs[1 - moment.victim] = other.communicate(timeout=60)[0]
-    except subprocess.TimeoutExpired:
+    finally:
         other.kill()
-        outputs[1 - moment.victim] = other.communicate()[0]
     assert other.returncode != 0, "one process alone is no run"
     return [outputs[0], outputs[1]]
 

@@ -38,7 +38,9 @@ def test_processes_train_as_one(alone: tuple[Path, Path], tmp_path: Path, proces
     if "mesh.tensor" in mesh:
         jobs.run(text, tmp_path / "alone", KEYS | {"model.n_kv_heads": 2})
         whole = tmp_path / "alone"
+    keys["sample.prompts"] = "('ab',)"  # written by one of them alone
     outputs = jobs.run(text, tmp_path / "run", keys, processes=processes, devices=4)
+    assert [made["prompt"] for made in json.loads((tmp_path / "run" / "samples.json").read_text())] == ["ab"]
     jobs.assert_same_training(tmp_path / "run", whole)
     assert "parameters" in outputs[0]
     assert not any("parameters" in output or "step 1" in output for output in outputs[1:])
