@@ -56,9 +56,8 @@ class Checkpoints:
         async_save: bool = True,
     ) -> None:
         assert keep_last >= 1, "a run without its newest checkpoint cannot be resumed"
-        self.directory = (
-            directory if buckets.is_bucket(directory) else Path(os.path.abspath(directory))
-        )  # tensorstore takes no ".."
+        # tensorstore takes no ".."
+        self.directory = directory if buckets.is_bucket(directory) else Path(os.path.abspath(directory))
         self._keep_last, self._keep_best = keep_last, keep_best
         self._best_metric, self._async = best_metric, async_save
         self._manager: ocp.CheckpointManager | None = None

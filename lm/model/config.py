@@ -39,6 +39,12 @@ Remat = Literal["none", "dots", "block"]
 Dtype = Literal["float32", "bfloat16", "float16"]
 Quantize = Literal["none", "int8", "fp8"]
 
+# The keys that say how a model is computed, not what it is.
+EXECUTION = (
+    *("attention_backend", "scan_layers", "pipeline_microbatches", "pipeline_repeats"),
+    *("remat", "dtype", "quantize"),
+)
+
 
 @dataclass(frozen=True)
 class Rope:

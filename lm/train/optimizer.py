@@ -91,9 +91,8 @@ class Optimizer(NamedTuple):
         """
         lr = self.learning_rate(state.steps)
         steps = state.steps + 1
-        before: Any = (
-            grads  # what is done when the next moments are fetched: all gradients, then one leaf after another
-        )
+        # What is done when the next moments are fetched: all gradients, then one leaf after another.
+        before: Any = grads
 
         def settled(new: Any, old: Any) -> Any:
             return new if unless is None else jnp.where(unless, old, new)

@@ -22,7 +22,7 @@ from lm.common.mesh import AXES, make_mesh
 from lm.convert import flat
 from lm.model import cache as caches
 from lm.model import decoder
-from lm.model.config import ModelConfig
+from lm.model.config import EXECUTION, ModelConfig
 from lm.model.decoder import Decoder
 from lm.model.roles import is_stacked, named, path_names, role_of
 from lm.train.defaults import pretrain
@@ -37,7 +37,6 @@ from .architectures import KINDS, SEEDS, choices, covering, draw, parameters
 QUICK = covering(SEEDS, KINDS)
 FEW = covering(SEEDS, choices(), QUICK)
 MANY = [seed for seed in range(64) if seed not in FEW]
-EXECUTION = ("attention_backend", "scan_layers", "remat", "dtype")  # say how it is computed
 ELSEWHERE = ("max_seq_len",)  # says how long the data's sequences are; learned positions alone depend on it here
 TRAINING = ("moe.balance_weight", "moe.balance_rate", "moe.z_weight")  # say how parameters move
 B, T = 3, 12

@@ -12,15 +12,11 @@ from lm.common.errors import UserError
 from lm.convert.hf import families
 from lm.convert.hf.settings import Settings
 from lm.convert.hf.table import Family
-from lm.model.config import PER_LAYER, ModelConfig, pattern
+from lm.model.config import EXECUTION, PER_LAYER, ModelConfig, pattern
 from lm.model.widths import key_width, recurrent_blocks, recurrent_width, step_rank
 
 # How a model is computed or trained, not what it is.
-COMPUTED = (
-    *("attention_backend", "scan_layers", "pipeline_microbatches", "pipeline_repeats", "remat", "dtype", "quantize"),
-    "dropout",
-    *("moe.balance_weight", "moe.balance_rate", "moe.z_weight"),
-)
+COMPUTED = (*EXECUTION, "dropout", "moe.balance_weight", "moe.balance_rate", "moe.z_weight")
 _READ_BACK = "config.json"
 _SHOWN = 6
 

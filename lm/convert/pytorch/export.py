@@ -20,14 +20,11 @@ from lm.convert.hf.settings import Settings, read_json
 from lm.convert.hf.table import Family
 from lm.convert.pytorch import names
 from lm.model import ahead
-from lm.model.config import ModelConfig
+from lm.model.config import EXECUTION, ModelConfig
 
 _SOURCE = Path(__file__).with_name("modeling_lm.py")
 # How it is computed, which the module decides, and what only training has.
-_LEFT_OUT = (
-    *("attention_backend", "scan_layers", "pipeline_microbatches", "pipeline_repeats"),
-    *("remat", "dtype", "quantize", "predict_ahead"),
-)
+_LEFT_OUT = (*EXECUTION, "predict_ahead")
 
 
 def write(
